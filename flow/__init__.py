@@ -1,0 +1,1 @@
+"""A framework for graphs of reactive operators, declared in YAML."""

@@ -1,0 +1,1 @@
+"""The components with a life-cycle: providers, the embedded exchange, sources, buses, sinks."""

@@ -1,0 +1,1 @@
+"""The operators of the market-data graphs, one a file."""
