@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -68,11 +69,34 @@ def test_every_dependency_is_pinned(project_root: Path) -> None:
     assert all("==" in requirement for requirement in project["build-system"]["requires"])
 
 
+def setup_with(python: str, venv: Path, root: Path) -> subprocess.CompletedProcess[str]:
+    """Runs `make setup` as from a shell, also where the tests themselves run under make."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
+    command = ["make", "--no-print-directory", "setup", f"PYTHON={python}", f"VENV={venv}"]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_set_up_says_in_one_line_what_is_missing(project_root: Path, tmp_path: Path) -> None:
-    command = ["make", "--no-print-directory", "setup", "PYTHON=no-such-python", f"VENV={tmp_path / 'venv'}"]
-    done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ("exit 127", "setup: python3 (3.11 or later) is missing; tried: {0}"),
+        (
+            'case "$*" in *pip*) exit 1;; esac',
+            "setup: pip is missing for {0} (3.11 or later, with pip, is all that is needed)",
+        ),
+    ],
+)
+def test_set_up_says_in_one_line_what_is_missing(
+    answers: str, said: str, project_root: Path, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{answers}\n")
+    python.chmod(0o755)
+    done = setup_with(str(python), tmp_path / "venv", project_root)
     assert done.returncode != 0
-    said = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
-    assert said == ["setup: python3 (3.11 or later) is missing; tried: no-such-python"]
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
+    assert lines == [said.format(python)]
     assert not (tmp_path / "venv").exists()
