@@ -1,0 +1,1 @@
+"""Benchmarks: what the graph costs, and what that is measured against."""
