@@ -1,0 +1,1 @@
+"""Binance's public wire, spoken over the simulated market."""
