@@ -1,0 +1,100 @@
+"""What arrives on a wire, before anything is known of it.
+
+Both types are pooled. A `Connection` is the key of a frame's slot, a route of the codec is the key of a raw's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from flow.events.stream import Stream
+
+if TYPE_CHECKING:
+    from flow.pool import Shelf
+
+__all__ = ["TEXT", "Arrival", "Connection", "ProviderRaw", "WsFrame"]
+
+TEXT: Final = "text"
+
+
+def _ignore_control(payload: bytes) -> bool:
+    return False
+
+
+class Connection:
+    """One connection of one provider: what frames name as their origin.
+
+    `on_control` takes the payloads that are not market data (acknowledgements, errors, notices) back to whoever keeps the
+    connection; it returns whether it understood them.
+    """
+
+    __slots__ = ("connection_id", "on_control", "provider")
+
+    def __init__(
+        self, provider: str, connection_id: int, on_control: Callable[[bytes], bool] = _ignore_control
+    ) -> None:
+        self.provider = provider
+        self.connection_id = connection_id
+        self.on_control = on_control
+
+    def __repr__(self) -> str:
+        return f"Connection({self.provider}#{self.connection_id})"
+
+
+Arrival = tuple[Connection, bytes]
+"""What a socket, a recording or a simulator hands to `ingest`: where it came from, and the bytes."""
+
+
+class WsFrame:
+    """One received frame. Keyed by `connection`; `received_at` in ns since the epoch, the one clock reading."""
+
+    __slots__ = ("connection", "home", "message_type", "payload", "received_at", "trace_id")
+
+    home: Shelf[WsFrame] | None
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.home = None
+        self.reset()
+
+    @property
+    def provider(self) -> str:
+        return self.connection.provider
+
+    @property
+    def connection_id(self) -> int:
+        return self.connection.connection_id
+
+    def reset(self) -> None:
+        """Clear every field but the key (`connection`)."""
+        self.payload = b""
+        self.message_type = TEXT
+        self.received_at = self.trace_id = 0
+
+
+class ProviderRaw:
+    """One decoded message in the exchange's own shape. Keyed by `stream`; `received_at` in ns."""
+
+    __slots__ = ("home", "payload", "received_at", "stream", "trace_id")
+
+    home: Shelf[ProviderRaw] | None
+    payload: Any
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.home = None
+        self.reset()
+
+    @property
+    def provider(self) -> str:
+        return self.stream.provider
+
+    @property
+    def stream_name(self) -> str:
+        return self.stream.channel
+
+    def reset(self) -> None:
+        """Clear every field but the key (`stream`)."""
+        self.payload = None
+        self.received_at = self.trace_id = 0

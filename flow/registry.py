@@ -1,0 +1,193 @@
+"""What a YAML name stands for: the parameters, the ports and the factory of every operator, component and codec.
+
+`@operator("dedupe")` and `@node("console")` register a factory `(params, context) -> ...`. The return annotation says
+what it makes and its port types: `Operator[In, Out]`, `Source[Out]`, `Transform[In, Out]` or `Consumer[In]`; the
+annotation of `params` is its struct. `In` and `Out` may be unions, `Any`, or a TypeVar (what comes in goes out).
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+from reactivex import Observable
+
+from flow.component import Consumer, Source, Transform
+from flow.context import Context
+from flow.errors import FlowError
+
+__all__ = [
+    "Kind",
+    "NodeSpec",
+    "Operator",
+    "Registry",
+    "RegistryError",
+    "codec",
+    "node",
+    "operator",
+    "registry",
+    "service",
+    "spec_of",
+]
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+P = TypeVar("P", bound=msgspec.Struct)
+
+Operator = Callable[[Observable[In]], Observable[Out]]
+"""What `.pipe(...)` takes."""
+
+Kind = Literal["operator", "source", "transform", "consumer"]
+Loss = Literal["nothing", "market", "anything"]
+
+_COMPONENTS: dict[Any, Kind] = {Source: "source", Transform: "transform", Consumer: "consumer"}
+
+
+class RegistryError(FlowError):
+    """A factory that can't be registered, or a name that is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """What is known of a registered name. Port types are as the hints say; None where there is no such port."""
+
+    name: str
+    kind: Kind
+    params: type[msgspec.Struct]
+    input: Any
+    output: Any
+    factory: Callable[[Any, Context], Any]
+    pooled: bool
+    """Takes and gives pooled objects by the rules of ownership; others are handed clones of their own."""
+    shares: bool
+    """Gives an element of its own to each subscriber, so that its output may have several."""
+    loss: Loss
+    """What it may lose by its purpose: `check` keeps critical events off paths that lose anything."""
+    doc: str = ""
+    origin: str = ""
+
+
+@dataclass(slots=True)
+class Registry:
+    """The registered names, by kind of thing."""
+
+    nodes: dict[str, NodeSpec] = field(default_factory=dict[str, NodeSpec])
+    codecs: dict[str, Callable[[Context], Any]] = field(default_factory=dict[str, Callable[[Context], Any]])
+    services: dict[str, Callable[[Context], Any]] = field(default_factory=dict[str, Callable[[Context], Any]])
+
+    def add(self, spec: NodeSpec) -> None:
+        taken = self.nodes.get(spec.name)
+        if taken is not None and taken.origin != spec.origin:
+            raise RegistryError(
+                f"the name {spec.name!r} is taken by {taken.origin}; {spec.origin} wants it too"
+            )
+        self.nodes[spec.name] = spec
+
+    def nearest(self, name: str, names: Iterable[str] | None = None) -> str | None:
+        """The registered name that looks most like `name`, for a suggestion; None where nothing does."""
+        close = difflib.get_close_matches(name, list(self.nodes if names is None else names), n=1, cutoff=0.5)
+        return close[0] if close else None
+
+    def operators(self) -> list[NodeSpec]:
+        return sorted((s for s in self.nodes.values() if s.kind == "operator"), key=lambda s: s.name)
+
+    def components(self) -> list[NodeSpec]:
+        return sorted((s for s in self.nodes.values() if s.kind != "operator"), key=lambda s: s.name)
+
+
+registry = Registry()
+"""The one that decorators fill; a graph uses it unless it is given another."""
+
+
+def _origin(factory: Callable[..., Any]) -> str:
+    return f"{factory.__module__}:{factory.__qualname__}"
+
+
+def _ports(factory: Callable[..., Any], returned: Any) -> tuple[Kind, Any, Any]:
+    origin, args = get_origin(returned), get_args(returned)
+    if origin is get_origin(Operator) and len(args) == 2 and args[0]:
+        return "operator", get_args(args[0][0])[0], get_args(args[1])[0]
+    kind = _COMPONENTS.get(origin)
+    if kind == "source":
+        return kind, None, args[0]
+    if kind == "consumer":
+        return kind, args[0], None
+    if kind == "transform":
+        return kind, args[0], args[1]
+    raise RegistryError(
+        f"{_origin(factory)} must be annotated to return Operator[In, Out], Source[Out], Transform[In, Out] "
+        f"or Consumer[In], not {returned!r}"
+    )
+
+
+def spec_of(
+    name: str,
+    factory: Callable[..., Any],
+    *,
+    pooled: bool = False,
+    shares: bool = False,
+    loss: Loss = "nothing",
+) -> NodeSpec:
+    """Read a factory's annotations. Raises `RegistryError` where they do not say what is needed."""
+    hints = get_type_hints(factory)
+    parameters = list(inspect.signature(factory).parameters)
+    params = hints.get(parameters[0]) if len(parameters) == 2 else None
+    if not (isinstance(params, type) and issubclass(params, msgspec.Struct)) or "return" not in hints:
+        raise RegistryError(
+            f"{_origin(factory)} must be annotated as (params: SomeStruct, context: Context) -> ..."
+        )
+    kind, takes, gives = _ports(factory, hints["return"])
+    doc = inspect.getdoc(factory) or ""
+    return NodeSpec(name, kind, params, takes, gives, factory, pooled, shares, loss, doc, _origin(factory))
+
+
+def _register(kinds: tuple[Kind, ...], name: str, **flags: Any) -> Callable[[Any], Any]:
+    def decorate(factory: Any) -> Any:
+        spec = spec_of(name, factory, **flags)
+        if spec.kind not in kinds:
+            raise RegistryError(f"{spec.origin} makes a {spec.kind}; register it as such")
+        registry.add(spec)
+        return factory
+
+    return decorate
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def operator(
+    name: str, *, pooled: bool = False, shares: bool = False, loss: Loss = "nothing"
+) -> Callable[[F], F]:
+    """Register a factory of operators under the name that YAML uses."""
+    return _register(("operator",), name, pooled=pooled, shares=shares, loss=loss)
+
+
+def node(
+    name: str, *, pooled: bool = False, shares: bool = False, loss: Loss = "nothing"
+) -> Callable[[F], F]:
+    """Register a factory of components under the name that YAML uses."""
+    return _register(("source", "transform", "consumer"), name, pooled=pooled, shares=shares, loss=loss)
+
+
+def codec(name: str) -> Callable[[F], F]:
+    """Register a factory `(context) -> Codec` for `decode: {codec: name}`."""
+
+    def decorate(factory: F) -> F:
+        registry.codecs[name] = factory
+        return factory
+
+    return decorate
+
+
+def service(name: str) -> Callable[[F], F]:
+    """Register a factory `(context) -> object` of something that the nodes of one graph share, such as a provider."""
+
+    def decorate(factory: F) -> F:
+        registry.services[name] = factory
+        return factory
+
+    return decorate

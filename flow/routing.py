@@ -1,0 +1,64 @@
+"""Who receives what: the routing table of one graph.
+
+Keys are (symbol, provider), either may be `*`. Every change raises `version`; `route` stamps it on each event and
+`fan-out-clone` looks the audience up. A consumer without an entry of its own receives everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from flow.events.stream import CRITICAL, Stream
+
+__all__ = ["EVERY", "RoutingTable"]
+
+EVERY = "*"
+Key = tuple[str, str]
+
+
+class RoutingTable:
+    """Subscriptions by consumer. Changes are idempotent: one that changes nothing keeps the version."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.entries: dict[str, set[Key]] = {}
+        self.listeners: list[Callable[[], None]] = []
+        """Called after each change."""
+
+    def subscribe(self, consumer: str, symbol: str = EVERY, provider: str = EVERY) -> int:
+        """Let a consumer receive a symbol of a provider; returns the version in force."""
+        keys = self.entries.setdefault(consumer, set())
+        if (symbol, provider) not in keys:
+            keys.add((symbol, provider))
+            self._changed()
+        return self.version
+
+    def unsubscribe(self, consumer: str, symbol: str = EVERY, provider: str = EVERY) -> int:
+        """Take an entry back; a consumer left with an empty entry receives nothing but what is critical."""
+        keys = self.entries.setdefault(consumer, set())
+        if (symbol, provider) in keys:
+            keys.discard((symbol, provider))
+            self._changed()
+        return self.version
+
+    def audience(self, stream: Stream, consumers: Iterable[str]) -> list[str]:
+        """Those of `consumers` that receive a stream."""
+        return [name for name in consumers if self.receives(name, stream)]
+
+    def receives(self, consumer: str, stream: Stream) -> bool:
+        keys = self.entries.get(consumer)
+        if keys is None or stream.event_type in CRITICAL:
+            return True
+        symbol, provider = stream.symbol, stream.provider
+        wanted = ((symbol, provider), (symbol, EVERY), (EVERY, provider), (EVERY, EVERY))
+        return any(key in keys for key in wanted)
+
+    def _changed(self) -> None:
+        self.version += 1
+        for listener in self.listeners:
+            listener()
+
+
+def routing_table(_: object) -> RoutingTable:
+    """The factory that a graph's context takes: `context.service("routing", routing_table)`."""
+    return RoutingTable()

@@ -1,0 +1,1 @@
+"""What operations see: occurrences, dead letters, latency, the ledger. Consumers never feed it."""

@@ -1,0 +1,100 @@
+"""The dead-letter queue: what could not be processed, with the reason and the original, bounded.
+
+Critical entries are evicted last: when the queue is full the oldest entry of the lowest priority goes, and is counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec import Struct
+
+from flow.events.canonical import CanonicalEvent
+from flow.events.frames import ProviderRaw, WsFrame
+from flow.events.stream import CRITICAL
+
+__all__ = ["DeadLetter", "DeadLetters"]
+
+MAX_ORIGINAL_BYTES: Final = 4096
+
+
+class DeadLetter(Struct, gc=False):
+    """One refused element. `original` is the bytes as received (cut at 4096) or the event as plain data."""
+
+    node: str
+    reason: str
+    detail: str
+    at: int
+    """ns since the epoch."""
+    original: bytes | dict[str, Any]
+    original_bytes: int = 0
+    """How long the original was before it was cut; 0 where it is no bytes."""
+    provider: str = ""
+    is_critical: bool = False
+
+    @classmethod
+    def of(cls, node: str, reason: str, element: Any, detail: str, at: int) -> DeadLetter:
+        """Describe any element; nothing of it is kept but copies."""
+        if isinstance(element, WsFrame):
+            payload = bytes(element.payload)
+            return cls(node, reason, detail, at, payload[:MAX_ORIGINAL_BYTES], len(payload), element.provider)
+        if isinstance(element, CanonicalEvent):
+            is_critical = element.stream.event_type in CRITICAL
+            return cls(node, reason, detail, at, _row(element), 0, element.provider, is_critical)
+        if isinstance(element, ProviderRaw):
+            return cls(node, reason, detail, at, {"repr": _repr(element.payload)}, 0, element.provider)
+        if isinstance(element, (bytes, bytearray, memoryview)):
+            payload = bytes(element)
+            return cls(node, reason, detail, at, payload[:MAX_ORIGINAL_BYTES], len(payload))
+        return cls(node, reason, detail, at, {"repr": _repr(element)})
+
+
+def _repr(element: Any) -> str:
+    return repr(element)[:MAX_ORIGINAL_BYTES]
+
+
+def _row(event: CanonicalEvent) -> dict[str, Any]:
+    try:
+        return event.row()
+    except Exception as error:  # a lazily read payload may be what is wrong with it
+        return {"event_id": event.event_id, "unreadable": str(error)}
+
+
+class DeadLetters:
+    """The queue of one graph. `counts` by (node, reason) covers what was evicted too."""
+
+    def __init__(self, capacity: int = 10_000) -> None:
+        self.capacity = capacity
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.evicted = 0
+        self.listeners: dict[str, list[Callable[[DeadLetter], None]]] = {}
+        """By node id: who reads the node's `dead_letters` port."""
+        self._ordinary: deque[DeadLetter] = deque()
+        self._critical: deque[DeadLetter] = deque()
+
+    def __len__(self) -> int:
+        return len(self._ordinary) + len(self._critical)
+
+    def add(self, letter: DeadLetter) -> None:
+        self.counts[(letter.node, letter.reason)] += 1
+        (self._critical if letter.is_critical else self._ordinary).append(letter)
+        if len(self) > self.capacity:
+            (self._ordinary or self._critical).popleft()
+            self.evicted += 1
+        for listener in self.listeners.get(letter.node, ()):
+            listener(letter)
+
+    def read(self) -> list[DeadLetter]:
+        """The letters kept, oldest first, those of critical events after the others."""
+        return [*self._ordinary, *self._critical]
+
+    def by_reason(self) -> dict[str, int]:
+        totals: Counter[str] = Counter()
+        for (_, reason), n in self.counts.items():
+            totals[reason] += n
+        return dict(sorted(totals.items()))
+
+    def of_node(self, node: str) -> dict[str, int]:
+        return {reason: n for (name, reason), n in self.counts.items() if name == node}

@@ -1,0 +1,53 @@
+"""Turns what arrives on a wire into pooled frames, with the one clock reading that latency counts from.
+
+    arrivals  --a--b-----c-->
+    frames    --A--B-----C-->     received_at = the clock at each
+
+Drops nothing. An exhausted frame pool raises `PoolTimeout` to the source, which waits and offers the arrival again.
+Completes and fails with its source. Takes one `WsFrame` per arrival; the next operator puts it.
+"""
+
+from msgspec import Struct
+
+from flow.context import Context
+from flow.events.frames import Arrival, Connection, WsFrame
+from flow.pool import Shelf
+from flow.registry import Operator, operator
+from flow.stage import Machine, stage
+
+__all__ = ["IngestParams", "Ingester", "ingest"]
+
+
+class IngestParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """No parameters."""
+
+
+@operator("ingest", pooled=True)
+def ingest(params: IngestParams = IngestParams(), context: Context = Context()) -> Operator[Arrival, WsFrame]:
+    """Frames from a WebSocket, a recording or the simulator, stamped on receipt."""
+    return stage(lambda: Ingester(context))
+
+
+class Ingester(Machine[Arrival, WsFrame]):
+    """Keeps a shelf of frames per connection. `trace_id` numbers the frames of a run from 1."""
+
+    guards_itself = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.clock = context.clock
+        self.pool = context.pools.of("WsFrame", WsFrame)
+        self.shelves: dict[Connection, Shelf[WsFrame]] = {}
+
+    def add(self, element: Arrival) -> None:
+        connection, payload = element
+        try:
+            shelf = self.shelves[connection]
+        except KeyError:
+            shelf = self.shelves[connection] = self.pool.shelf(connection)
+        frame = shelf.get()
+        frame.payload = payload
+        frame.received_at = self.clock()
+        frame.trace_id = number = self.passed + 1
+        self.emit(frame)
+        self.passed = number

@@ -1,0 +1,185 @@
+"""Puts the events of each stream into their exchange's order.
+
+    events   --1--2--4--3------5--7-----(150 ms)--->
+    ordered  --1--2-----(3,4)--5-----------7------->
+
+An event that is next in line by its stream's kind of sequence leaves in the same call. Only a real gap waits (`contiguous`
+and `range` streams): at most `lateness_ms`, looked at every `flush_ms`, and at most `capacity` events. Then the missing
+numbers are given up (`gaps` counts) and the stream goes on. `monotone` streams can't have a gap, so nothing of them
+waits; streams without numbers pass. There is no order between streams.
+
+Dropped, as `LateEventDropped`: `duplicate` (its number has left already) and `late` (its number was given up). A number far
+back with a newer exchange time means that the exchange began to count anew: the stream follows. Completion flushes in
+order; an error or disposal releases what is held. Holds pooled events, at most `capacity` a stream.
+"""
+
+import heapq
+from collections import deque
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+from reactivex import abc
+
+from flow.clock import NS_PER_MS
+from flow.context import Context
+from flow.events.canonical import CanonicalEvent
+from flow.events.stream import Sequence, Stream
+from flow.pool import release
+from flow.registry import Operator, operator
+from flow.stage import Machine, stage
+from flow.telemetry.occurrences import LateEventDropped
+
+__all__ = ["OrderBuffer", "OrderBufferParams", "order_buffer"]
+
+
+class OrderBufferParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    lateness_ms: Annotated[int, Meta(ge=0, le=60_000, description="how long a gap may stay open")] = 150
+    flush_ms: Annotated[int, Meta(ge=1, le=10_000, description="how often open gaps are looked at")] = 50
+    capacity: Annotated[int, Meta(ge=1, le=100_000, description="most events held per stream")] = 200
+
+
+@operator("order-buffer", pooled=True)
+def order_buffer(
+    params: OrderBufferParams = OrderBufferParams(), context: Context = Context()
+) -> Operator[CanonicalEvent, CanonicalEvent]:
+    """Per stream: in order by the exchange's numbers; only a real gap waits."""
+    return stage(lambda: OrderBuffer(params, context))
+
+
+class Line:
+    """One stream's place in its numbering. `held` is a heap of (first number, arrival, due, event)."""
+
+    __slots__ = ("exchange_ts", "given_up", "held", "is_monotone", "is_numbered", "next")
+
+    def __init__(self, stream: Stream) -> None:
+        self.next = -1
+        self.exchange_ts = 0
+        self.is_numbered = stream.sequence is not Sequence.NONE
+        self.is_monotone = stream.sequence is Sequence.MONOTONE
+        self.held: list[tuple[int, int, int, CanonicalEvent]] = []
+        self.given_up: deque[tuple[int, int]] = deque(maxlen=16)
+
+
+class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
+    guards_itself = True
+
+    def __init__(self, params: OrderBufferParams, context: Context) -> None:
+        super().__init__(context)
+        self.lateness_ns = params.lateness_ms * NS_PER_MS
+        self.flush_s = params.flush_ms / 1000
+        self.capacity = params.capacity
+        self.lines: dict[Stream, Line] = {}
+        self.arrivals = 0
+        self.gaps = 0
+        self.timer: abc.DisposableBase | None = None
+        self.is_closed = False
+
+    @property
+    def in_flight(self) -> int:
+        return sum(len(line.held) for line in self.lines.values())
+
+    def add(self, element: CanonicalEvent) -> None:
+        try:
+            line = self.lines[element.stream]
+        except KeyError:
+            line = self.lines[element.stream] = Line(element.stream)
+        if not line.held and (
+            element.first_sequence == line.next or (line.is_monotone and element.sequence >= line.next)
+        ):
+            line.next = element.sequence + 1
+            self.passed += 1
+            self.emit(element)
+            return
+        self.place(element, line)
+
+    def place(self, event: CanonicalEvent, line: Line) -> None:
+        """Everything but the next in line."""
+        if not line.is_numbered:
+            self.passed += 1
+            self.emit(event)
+        elif line.next < 0:
+            self.leave(event, line)
+        elif event.sequence < line.next:
+            self.judge_old(event, line)
+        elif event.first_sequence <= line.next:
+            self.leave(event, line)
+            self.release_ready(line)
+        else:
+            self.hold(event, line)
+
+    def leave(self, event: CanonicalEvent, line: Line) -> None:
+        line.next = event.sequence + 1
+        line.exchange_ts = event.exchange_ts
+        self.passed += 1
+        self.emit(event)
+
+    def judge_old(self, event: CanonicalEvent, line: Line) -> None:
+        """An event whose numbers are behind: late, a duplicate, or the first after the exchange began to count anew."""
+        if event.exchange_ts > line.exchange_ts + self.lateness_ns and line.exchange_ts:
+            self.release_all(line)
+            line.given_up.clear()
+            self.leave(event, line)
+            return
+        is_late = any(first <= event.sequence <= last for first, last in line.given_up)
+        reason = "late" if is_late else "duplicate"
+        self.context.occurred(LateEventDropped(repr(event.stream), event.sequence, reason))
+        self.drop(event, reason)
+
+    def hold(self, event: CanonicalEvent, line: Line) -> None:
+        """Wait for what is missing before this event."""
+        self.arrivals += 1
+        due = self.context.clock() + self.lateness_ns
+        heapq.heappush(line.held, (event.first_sequence, self.arrivals, due, event))
+        while len(line.held) > self.capacity:
+            self.give_up_gap(line)
+        if line.held and self.timer is None:
+            self.schedule()
+
+    def schedule(self) -> None:
+        self.timer = self.scheduler.schedule_relative(self.flush_s, self.close_due)
+
+    def close_due(self, scheduler: abc.SchedulerBase | None = None, state: Any = None) -> None:
+        """Give up the gaps that stayed open too long; runs only while something is held."""
+        now = self.context.clock()
+        self.timer = None
+        for line in list(self.lines.values()):
+            while line.held and min(entry[2] for entry in line.held) <= now:
+                self.give_up_gap(line)
+        if not self.is_closed and self.timer is None and self.in_flight:
+            self.schedule()
+
+    def give_up_gap(self, line: Line) -> None:
+        """Go on with the lowest number held, and with all that follows it without a gap."""
+        if line.held[0][0] > line.next:
+            self.gaps += 1
+            line.given_up.append((line.next, line.held[0][0] - 1))
+        self.leave(heapq.heappop(line.held)[3], line)
+        self.release_ready(line)
+
+    def release_ready(self, line: Line) -> None:
+        """Let go, in order, of what no gap is before any more."""
+        while line.held and line.held[0][0] <= line.next and not self.is_closed:
+            event = heapq.heappop(line.held)[3]
+            if event.sequence < line.next:
+                self.judge_old(event, line)
+            else:
+                self.leave(event, line)
+
+    def release_all(self, line: Line) -> None:
+        while line.held and not self.is_closed:
+            self.give_up_gap(line)
+
+    def finish(self) -> None:
+        for line in list(self.lines.values()):
+            self.release_all(line)
+
+    def close(self) -> None:
+        self.is_closed = True
+        if self.timer is not None:
+            self.timer.dispose()
+            self.timer = None
+        for line in self.lines.values():
+            held, line.held = line.held, []
+            for entry in held:
+                self.dropped["disposed"] += 1
+                release(entry[3])
