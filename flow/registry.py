@@ -11,7 +11,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from reactivex import Observable
@@ -21,6 +21,7 @@ from flow.context import Context
 from flow.errors import FlowError
 
 __all__ = [
+    "Factory",
     "Kind",
     "NodeSpec",
     "Operator",
@@ -36,7 +37,7 @@ __all__ = [
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-P = TypeVar("P", bound=msgspec.Struct)
+F = TypeVar("F", bound=Callable[..., Any])
 
 Operator = Callable[[Observable[In]], Observable[Out]]
 """What `.pipe(...)` takes."""
@@ -69,6 +70,8 @@ class NodeSpec:
     """What it may lose by its purpose: `check` keeps critical events off paths that lose anything."""
     doc: str = ""
     origin: str = ""
+    carries_critical: bool = False
+    """Critical events (execution reports, control replies) enter the graph here."""
 
 
 @dataclass(slots=True)
@@ -86,6 +89,15 @@ class Registry:
                 f"the name {spec.name!r} is taken by {taken.origin}; {spec.origin} wants it too"
             )
         self.nodes[spec.name] = spec
+
+    def add_named(self, names: dict[str, F], kind: str, name: str, factory: F) -> None:
+        """Keep a codec or a service under its name. Raises `RegistryError` where another factory has it."""
+        taken = names.get(name)
+        if taken is not None and _origin(taken) != _origin(factory):
+            raise RegistryError(
+                f"the {kind} name {name!r} is taken by {_origin(taken)}; {_origin(factory)} wants it too"
+            )
+        names[name] = factory
 
     def nearest(self, name: str, names: Iterable[str] | None = None) -> str | None:
         """The registered name that looks most like `name`, for a suggestion; None where nothing does."""
@@ -141,8 +153,38 @@ def spec_of(
             f"{_origin(factory)} must be annotated as (params: SomeStruct, context: Context) -> ..."
         )
     kind, takes, gives = _ports(factory, hints["return"])
-    doc = inspect.getdoc(factory) or ""
-    return NodeSpec(name, kind, params, takes, gives, factory, pooled, shares, loss, doc, _origin(factory))
+    return NodeSpec(
+        name=name,
+        kind=kind,
+        params=params,
+        input=takes,
+        output=gives,
+        factory=factory,
+        pooled=pooled,
+        shares=shares,
+        loss=loss,
+        doc=inspect.getdoc(factory) or "",
+        origin=_origin(factory),
+        carries_critical=carries_critical,
+    )
+
+
+class Factory(Generic[P, Made]):
+    """A registered factory as its author's code calls it: `order_buffer()`, `order_buffer(lateness_ms=50)`,
+    `order_buffer(OrderBufferParams(...), context)`. Without a context it works in surroundings of its own."""
+
+    def __init__(self, spec: NodeSpec, make: Callable[[P, Context], Made]) -> None:
+        self.spec = spec
+        self.__doc__ = spec.doc
+        self._make = make
+
+    def __call__(self, params: P | None = None, context: Context | None = None, **fields: Any) -> Made:
+        """Raises `msgspec.ValidationError` for fields that the parameters do not have or that are out of bounds."""
+        if params is None:
+            params = cast(P, msgspec.convert(fields, self.spec.params))
+        elif fields:
+            raise TypeError(f"{self.spec.name}: give a params struct or fields, not both")
+        return self._make(params, context or Context())
 
 
 def _register(kinds: tuple[Kind, ...], name: str, **flags: Any) -> Callable[[Any], Any]:
@@ -151,33 +193,36 @@ def _register(kinds: tuple[Kind, ...], name: str, **flags: Any) -> Callable[[Any
         if spec.kind not in kinds:
             raise RegistryError(f"{spec.origin} makes a {spec.kind}; register it as such")
         registry.add(spec)
-        return factory
+        return Factory(spec, factory)
 
     return decorate
 
 
-F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[Callable[[P, Context], Made]], Factory[P, Made]]
 
 
 def operator(
     name: str, *, pooled: bool = False, shares: bool = False, loss: Loss = "nothing"
-) -> Callable[[F], F]:
+) -> Decorator[Any, Any]:
     """Register a factory of operators under the name that YAML uses."""
     return _register(("operator",), name, pooled=pooled, shares=shares, loss=loss)
 
 
 def node(
     name: str, *, pooled: bool = False, shares: bool = False, loss: Loss = "nothing"
-) -> Callable[[F], F]:
+) -> Decorator[Any, Any]:
     """Register a factory of components under the name that YAML uses."""
     return _register(("source", "transform", "consumer"), name, pooled=pooled, shares=shares, loss=loss)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def codec(name: str) -> Callable[[F], F]:
     """Register a factory `(context) -> Codec` for `decode: {codec: name}`."""
 
     def decorate(factory: F) -> F:
-        registry.codecs[name] = factory
+        registry.add_named(registry.codecs, "codec", name, factory)
         return factory
 
     return decorate
@@ -187,7 +232,7 @@ def service(name: str) -> Callable[[F], F]:
     """Register a factory `(context) -> object` of something that the nodes of one graph share, such as a provider."""
 
     def decorate(factory: F) -> F:
-        registry.services[name] = factory
+        registry.add_named(registry.services, "service", name, factory)
         return factory
 
     return decorate

@@ -65,7 +65,7 @@ class DecodeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 @operator("decode", pooled=True)
-def decode(params: DecodeParams, context: Context = Context()) -> Operator[WsFrame, CanonicalEvent]:
+def decode(params: DecodeParams, context: Context) -> Operator[WsFrame, CanonicalEvent]:
     """Typed decoding and normalisation; what it can't take is dead-lettered with the reason."""
     make = registry.codecs.get(params.codec)
     if make is None:

@@ -27,9 +27,7 @@ class DedupeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 @operator("dedupe", pooled=True)
-def dedupe(
-    params: DedupeParams = DedupeParams(), context: Context = Context()
-) -> Operator[CanonicalEvent, CanonicalEvent]:
+def dedupe(params: DedupeParams, context: Context) -> Operator[CanonicalEvent, CanonicalEvent]:
     """Drops events whose id was seen among the last ones of their stream."""
     return stage(lambda: Deduper(params, context))
 

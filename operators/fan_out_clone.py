@@ -37,9 +37,7 @@ class FanOutCloneParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 @operator("fan-out-clone", pooled=True, shares=True)
-def fan_out_clone(
-    params: FanOutCloneParams = FanOutCloneParams(), context: Context = Context()
-) -> Operator[CanonicalEvent, CanonicalEvent]:
+def fan_out_clone(params: FanOutCloneParams, context: Context) -> Operator[CanonicalEvent, CanonicalEvent]:
     """One clone per subscriber; a slow or failing subscriber never delays or breaks another."""
     return lambda source: FanOutStage(source, context)
 

@@ -23,7 +23,7 @@ class IngestParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 @operator("ingest", pooled=True)
-def ingest(params: IngestParams = IngestParams(), context: Context = Context()) -> Operator[Arrival, WsFrame]:
+def ingest(params: IngestParams, context: Context) -> Operator[Arrival, WsFrame]:
     """Frames from a WebSocket, a recording or the simulator, stamped on receipt."""
     return stage(lambda: Ingester(context))
 

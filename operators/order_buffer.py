@@ -39,9 +39,7 @@ class OrderBufferParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 @operator("order-buffer", pooled=True)
-def order_buffer(
-    params: OrderBufferParams = OrderBufferParams(), context: Context = Context()
-) -> Operator[CanonicalEvent, CanonicalEvent]:
+def order_buffer(params: OrderBufferParams, context: Context) -> Operator[CanonicalEvent, CanonicalEvent]:
     """Per stream: in order by the exchange's numbers; only a real gap waits."""
     return stage(lambda: OrderBuffer(params, context))
 

@@ -28,9 +28,7 @@ class RouteParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 @operator("route", pooled=True)
-def route(
-    params: RouteParams = RouteParams(), context: Context = Context()
-) -> Operator[CanonicalEvent, CanonicalEvent]:
+def route(params: RouteParams, context: Context) -> Operator[CanonicalEvent, CanonicalEvent]:
     """Versioned routing by (symbol, provider) to consumers."""
     return stage(lambda: Router(params, context))
 
