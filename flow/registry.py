@@ -1,8 +1,9 @@
-"""What a YAML name stands for: the parameters, the ports and the factory of every operator, component and codec.
+"""What a YAML name stands for: the parameters, the ports and the factory of an operator, component or codec.
 
-`@operator("dedupe")` and `@node("console")` register a factory `(params, context) -> ...`. The return annotation says
-what it makes and its port types: `Operator[In, Out]`, `Source[Out]`, `Transform[In, Out]` or `Consumer[In]`; the
-annotation of `params` is its struct. `In` and `Out` may be unions, `Any`, or a TypeVar (what comes in goes out).
+`@operator("dedupe")` and `@node("console")` register a factory `(params, context) -> ...`. The return
+annotation says what it makes and its port types: `Operator[In, Out]`, `Source[Out]`, `Transform[In, Out]` or
+`Consumer[In]`; the annotation of `params` is its struct. `In` and `Out` may be unions, `Any`, or a TypeVar (what
+comes in goes out).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from reactivex import Observable
@@ -21,6 +22,7 @@ from flow.context import Context
 from flow.errors import FlowError
 
 __all__ = [
+    "Decorator",
     "Factory",
     "Kind",
     "NodeSpec",
@@ -37,6 +39,8 @@ __all__ = [
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+P = TypeVar("P", bound=msgspec.Struct)
+Made = TypeVar("Made")
 F = TypeVar("F", bound=Callable[..., Any])
 
 Operator = Callable[[Observable[In]], Observable[Out]]
@@ -54,7 +58,7 @@ class RegistryError(FlowError):
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """What is known of a registered name. Port types are as the hints say; None where there is no such port."""
+    """What is known of a registered name. Port types are as the hints say; None where there is no port."""
 
     name: str
     kind: Kind
@@ -143,6 +147,7 @@ def spec_of(
     pooled: bool = False,
     shares: bool = False,
     loss: Loss = "nothing",
+    carries_critical: bool = False,
 ) -> NodeSpec:
     """Read a factory's annotations. Raises `RegistryError` where they do not say what is needed."""
     hints = get_type_hints(factory)
@@ -187,8 +192,14 @@ class Factory(Generic[P, Made]):
         return self._make(params, context or Context())
 
 
-def _register(kinds: tuple[Kind, ...], name: str, **flags: Any) -> Callable[[Any], Any]:
-    def decorate(factory: Any) -> Any:
+class Decorator(Protocol):
+    """What turns a factory into a registered one, keeping the types of its parameters and of what it makes."""
+
+    def __call__(self, factory: Callable[[P, Context], Made], /) -> Factory[P, Made]: ...
+
+
+def _register(kinds: tuple[Kind, ...], name: str, **flags: Any) -> Decorator:
+    def decorate(factory: Callable[[P, Context], Made], /) -> Factory[P, Made]:
         spec = spec_of(name, factory, **flags)
         if spec.kind not in kinds:
             raise RegistryError(f"{spec.origin} makes a {spec.kind}; register it as such")
@@ -198,24 +209,31 @@ def _register(kinds: tuple[Kind, ...], name: str, **flags: Any) -> Callable[[Any
     return decorate
 
 
-Decorator = Callable[[Callable[[P, Context], Made]], Factory[P, Made]]
-
-
 def operator(
-    name: str, *, pooled: bool = False, shares: bool = False, loss: Loss = "nothing"
-) -> Decorator[Any, Any]:
+    name: str,
+    *,
+    pooled: bool = False,
+    shares: bool = False,
+    loss: Loss = "nothing",
+    carries_critical: bool = False,
+) -> Decorator:
     """Register a factory of operators under the name that YAML uses."""
-    return _register(("operator",), name, pooled=pooled, shares=shares, loss=loss)
+    flags: dict[str, Any] = {"pooled": pooled, "shares": shares, "loss": loss}
+    return _register(("operator",), name, carries_critical=carries_critical, **flags)
 
 
 def node(
-    name: str, *, pooled: bool = False, shares: bool = False, loss: Loss = "nothing"
-) -> Decorator[Any, Any]:
+    name: str,
+    *,
+    pooled: bool = False,
+    shares: bool = False,
+    loss: Loss = "nothing",
+    carries_critical: bool = False,
+) -> Decorator:
     """Register a factory of components under the name that YAML uses."""
-    return _register(("source", "transform", "consumer"), name, pooled=pooled, shares=shares, loss=loss)
-
-
-F = TypeVar("F", bound=Callable[..., Any])
+    flags: dict[str, Any] = {"pooled": pooled, "shares": shares, "loss": loss}
+    kinds: tuple[Kind, ...] = ("source", "transform", "consumer")
+    return _register(kinds, name, carries_critical=carries_critical, **flags)
 
 
 def codec(name: str) -> Callable[[F], F]:
@@ -229,7 +247,7 @@ def codec(name: str) -> Callable[[F], F]:
 
 
 def service(name: str) -> Callable[[F], F]:
-    """Register a factory `(context) -> object` of something that the nodes of one graph share, such as a provider."""
+    """Register a factory `(context) -> object` of what a graph's nodes share, such as a provider."""
 
     def decorate(factory: F) -> F:
         registry.add_named(registry.services, "service", name, factory)
