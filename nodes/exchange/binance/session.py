@@ -86,6 +86,8 @@ class Session:
         for name in names:
             if name in self._names:
                 del self._names[name]
+                self._held.pop(name, None)
+                self._stalled.pop(name, None)
                 self._room.streams.remove(name, self)
 
     def subscriptions(self) -> list[str]:
@@ -130,6 +132,8 @@ class Session:
 
     def send(self, channel: Channel, framed: bytes) -> None:
         """Send one event, or what a fault makes of it."""
+        if self.is_closed:
+            return
         if self._room.faults.is_on_frames or self._held or self._stalled:
             self._send_with_faults(channel, framed)
         else:

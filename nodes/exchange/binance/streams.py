@@ -14,7 +14,8 @@ from nodes.exchange.wire import text_frame
 
 __all__ = ["Channel", "Streams", "Subscriber", "wire_symbol"]
 
-PLAIN = ("trade", "aggTrade", "bookTicker", "ticker", "miniTicker", "depth", "depth@100ms", "depth@1000ms")
+DIFF_DEPTH = ("depth", "depth@100ms", "depth@1000ms")
+PLAIN = ("trade", "aggTrade", "bookTicker", "ticker", "miniTicker", *DIFF_DEPTH)
 PARTIAL = re.compile(r"depth(5|10|20)(@100ms|@1000ms)?")
 FAST, SLOW = ("@100ms",), ("", "@1000ms")
 PARTIAL_LEVELS = (5, 10, 20)
@@ -37,7 +38,7 @@ class Channel:
     def __init__(self, name: str, symbol: str) -> None:
         self.name = name
         self.symbol = symbol
-        self.is_depth = "@depth" in name
+        self.is_depth = name.partition("@")[2] in DIFF_DEPTH
         self.prefix = b'{"stream":' + msgspec.json.encode(name) + b',"data":'
         self.subscribers: list[Subscriber] = []
 
