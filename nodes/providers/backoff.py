@@ -10,7 +10,8 @@ MOST_DOUBLINGS = 30
 
 
 class Backoff:
-    """Delays in seconds, uniform in 0..min(cap, first * 2^n); n returns to 0 after something lasted `stable_after_s`.
+    """Delays in seconds, uniform in 0..min(cap, first * 2^n); n returns to 0 after something lasted
+    `stable_after_s`.
 
     Full jitter spreads the clients of an exchange that restarts evenly over the whole interval.
     """
@@ -21,7 +22,9 @@ class Backoff:
         self, rng: Random, *, first_s: float = 0.25, cap_s: float = 30.0, stable_after_s: float = 60.0
     ) -> None:
         if not 0 < first_s <= cap_s:
-            raise ValueError(f"a backoff starts above 0 and ends at its cap or below, not {first_s}..{cap_s} s")
+            raise ValueError(
+                f"a backoff starts above 0 and ends at its cap or below, not {first_s}..{cap_s} s"
+            )
         self.first_s, self.cap_s, self.stable_after_s = first_s, cap_s, stable_after_s
         self._rng = rng
         self._attempt = 0

@@ -1,6 +1,8 @@
-"""An exchange's limits, kept on our side: a token bucket, a sliding window, and a gate that an exchange may shut.
+"""An exchange's limits, kept on our side: a token bucket, a sliding window, and a gate that an exchange
+may shut.
 
-All three make the caller wait, first come first served, and survive a cancelled waiter. Times are the event loop's.
+All three make the caller wait, first come first served, and survive a cancelled waiter. Times are the
+event loop's.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ class SlidingWindow:
         return self._used
 
     async def acquire(self, n: float = 1.0) -> None:
-        """Charge `n` units, waiting until they fit; what exceeds the limit alone waits for an empty window."""
+        """Charge `n` units, waiting until they fit; what exceeds the limit alone waits for an empty
+        window."""
         async with self._turn:
             while True:
                 now = self._time()

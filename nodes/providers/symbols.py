@@ -8,7 +8,8 @@ __all__ = ["SymbolInfo", "Symbols", "precision_of"]
 
 
 class SymbolInfo(Struct, frozen=True, kw_only=True):
-    """What an exchange says of one symbol. `tick` and `quantity_step` are decimal strings, "" where there is none."""
+    """What an exchange says of one symbol. `tick` and `quantity_step` are decimal strings, "" where there
+    is none."""
 
     canonical: str
     wire: str
@@ -36,7 +37,8 @@ def precision_of(step: str) -> int:
 
 
 class Symbols:
-    """A two-way table, empty until it is loaded. Wire names are found in the exchange's case and in lower case."""
+    """A two-way table, empty until it is loaded. Wire names are found in the exchange's case and in lower
+    case."""
 
     def __init__(self) -> None:
         self._by_canonical: dict[str, SymbolInfo] = {}

@@ -1,7 +1,7 @@
 """The door to an exchange: one WebSocket or one HTTP reply at a time, over the network or out of a recording.
 
-Providers are written against `Transport` and `Wire` and never know which one they have. Time is the event loop's own
-(`loop.time()`, `asyncio.sleep`), so that a recording can be played on virtual time.
+Providers are written against `Transport` and `Wire` and never know which one they have. Time is the event
+loop's own (`loop.time()`, `asyncio.sleep`), so that a recording can be played on virtual time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ END_OF_RECORDING: Final = "end_of_recording"
 
 
 class NetworkError(Retryable):
-    """The exchange could not be reached, or the connection broke. `status` is set where a handshake was answered."""
+    """The exchange could not be reached, or the connection broke. `status` is set where a handshake was
+    answered."""
 
     def __init__(self, message: str, retry_after_s: float = 0.0, status: int = 0) -> None:
         self.status = status
@@ -82,13 +83,14 @@ class Wire(ABC):
     detail: str = ""
     """What the peer said when it closed, or what broke; for reports only."""
     is_halted: bool = False
-    on_exhausted: Callable[[bytes, PoolTimeout], Awaitable[None]] | None = None
-    """Awaited by `read` with the refused payload where `emit` raised `PoolTimeout`, before the next message is read.
-    None lets the error through."""
+    on_exhausted: Callable[[bytes, PoolTimeout, int], Awaitable[bool]] | None = None
+    """(refused payload, error, how often it was refused) -> whether to offer it again. None lets the
+    error through."""
 
     @abstractmethod
     async def read(self, connection: Connection, emit: Callable[[Arrival], None]) -> str:
-        """Emit `(connection, payload)` for each message, in order, until the connection ends; return why it ended.
+        """Emit `(connection, payload)` for each message, in order, until the connection ends; return why
+        it ended.
 
         The reason is a short snake_case word: closed_by_peer, network_error, ping_timeout, message_too_big,
         protocol_error, closed (by `close`), halted, end_of_recording. What `emit` raises goes through.
@@ -101,6 +103,23 @@ class Wire(ABC):
     @abstractmethod
     async def close(self) -> None:
         """End the connection. Idempotent; a pending `read` returns."""
+
+    async def offer_again(
+        self, arrival: Arrival, emit: Callable[[Arrival], None], error: PoolTimeout
+    ) -> None:
+        """For `read`, where `emit` raised `error`: offer the arrival until it is taken or given up."""
+        refusals = 1
+        while True:
+            if self.on_exhausted is None:
+                raise error
+            if not await self.on_exhausted(arrival[1], error, refusals) or self.is_halted:
+                return
+            try:
+                emit(arrival)
+                return
+            except PoolTimeout as again:
+                error = again
+                refusals += 1
 
     def halt(self) -> None:
         """From now on `read` emits nothing more; what has not been read is lost with the connection."""
@@ -115,7 +134,8 @@ class Transport(ABC):
 
     @abstractmethod
     async def connect(self, url: str) -> Wire:
-        """Open a WebSocket. Raises `NetworkError`, or `EndOfRecording` where a recording has no further connection."""
+        """Open a WebSocket. Raises `NetworkError`, or `EndOfRecording` where a recording has no further
+        connection."""
 
     @abstractmethod
     async def get(
