@@ -68,12 +68,7 @@ class RestFace:
         async def respond(request: web.Request) -> web.Response:
             self._counters.requests += 1
             refusal = self._weights.charge(_weight(request), self._now_ms())
-            response = self._refuse(refusal) if refusal else self._faulty(request)
-            if response is None:
-                try:
-                    response = _reply(handle(request))
-                except _BadRequest as error:
-                    response = _reply({"code": error.code, "msg": error.msg}, status=400)
+            response = self._refuse(refusal) if refusal else self._handled(request, handle)
             response.headers["X-MBX-USED-WEIGHT"] = str(self._weights.used)
             response.headers["X-MBX-USED-WEIGHT-1M"] = str(self._weights.used)
             return response
@@ -86,19 +81,22 @@ class RestFace:
         response.headers["Retry-After"] = str(refusal.retry_after_s)
         return response
 
-    def _faulty(self, request: web.Request) -> web.Response | None:
-        """The reply that a fault makes of a request; None where the request is to be handled."""
+    def _handled(self, request: web.Request, handle: Handler) -> web.Response:
+        """The reply of the endpoint, or what a fault makes of it."""
         name = self._names.get(request.query.get("symbol", ""))
         kind = self._faults.on_request(name, is_depth=request.path.endswith("/depth") and name is not None)
-        if kind is None:
-            return None
-        self._faults.made(kind)
+        if kind is not None:
+            self._faults.made(kind)
         if kind is FaultKind.HTTP_429:
             return self._refuse(self._weights.too_much(self._faults.params.retry_after_s))
         if kind is FaultKind.HTTP_5XX:
             return _reply(INTERNAL, status=503)
-        request["is_stale"] = True
-        return None
+        try:
+            if kind is FaultKind.STALE_SNAPSHOT:
+                return _reply(self._depth(request, is_stale=True))
+            return _reply(handle(request))
+        except _BadRequest as error:
+            return _reply({"code": error.code, "msg": error.msg}, status=400)
 
     def _ping(self, request: web.Request) -> dict[str, Any]:
         _only(request, ())
@@ -111,7 +109,7 @@ class RestFace:
             raise _BadRequest(-1194, BAD_TIME_UNIT)
         return {"serverTime": self._market.now_us if unit == "MICROSECOND" else self._market.now_ms}
 
-    def _depth(self, request: web.Request) -> msgspec.Struct:
+    def _depth(self, request: web.Request, *, is_stale: bool = False) -> msgspec.Struct:
         _only(request, ("symbol", "limit"))
         name = self._known(_text(request, "symbol", SYMBOL_CHARS))
         limit = int(_text(request, "limit", NUMBER_CHARS)) if "limit" in request.query else 100
@@ -119,7 +117,7 @@ class RestFace:
             raise _BadRequest(-1130, "Data sent for parameter 'limit' is not valid.")
         listing = self._market.by_name[name]
         limit = min(limit, MOST_LEVELS, self._params.snapshot_levels)
-        book = listing.early if request.get("is_stale") else Snapshot(listing.engine, limit)
+        book = listing.early if is_stale else Snapshot(listing.engine, limit)
         return depth_reply(listing.instrument, book, limit)
 
     def _exchange_info(self, request: web.Request) -> dict[str, Any]:
@@ -177,7 +175,7 @@ def _weight(request: web.Request) -> int:
 
 def _only(request: web.Request, names: tuple[str, ...]) -> None:
     """Refuse parameters that the endpoint does not know or that are given twice."""
-    sent = list(request.query.keys())
+    sent = [name for name, _ in request.query.items()]
     if len(set(sent)) != len(sent):
         raise _BadRequest(-1101, "Duplicate values for a parameter detected.")
     if set(sent) - set(names):

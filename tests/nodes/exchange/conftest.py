@@ -52,9 +52,9 @@ class Client:
 class LevelBook:
     """A book made of wire levels, apart from the code under test."""
 
-    def __init__(self, bids: list[list[str]], asks: list[list[str]]) -> None:
-        self.bids = {price: quantity for price, quantity in bids}
-        self.asks = {price: quantity for price, quantity in asks}
+    def __init__(self, bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -> None:
+        self.bids: dict[str, str] = dict(bids)
+        self.asks: dict[str, str] = dict(asks)
 
     def apply(self, event: dict[str, Any]) -> None:
         for side, changes in ((self.bids, event["b"]), (self.asks, event["a"])):

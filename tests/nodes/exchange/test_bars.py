@@ -10,7 +10,9 @@ from nodes.exchange.bars import DAY_MS, Bar, Bars, Interval, parse_interval
 from nodes.exchange.engine import Fill
 
 START_MS = 1_700_000_000_000
-GAPS = st.lists(st.tuples(st.integers(0, 200_000), st.integers(90, 110), st.integers(1, 50)), min_size=1, max_size=40)
+GAPS = st.lists(
+    st.tuples(st.integers(0, 200_000), st.integers(90, 110), st.integers(1, 50)), min_size=1, max_size=40
+)
 
 
 def ms(*parts: int) -> int:

@@ -116,7 +116,10 @@ def test_an_incoming_order_gets_the_resting_prices_and_rests_with_what_is_left()
     engine.limit(SELL, 101, 5)
     engine.limit(SELL, 100, 2)
     execution = engine.limit(BUY, 101, 9)
-    assert [(fill.trade_id, fill.price, fill.quantity) for fill in execution.fills] == [(11, 100, 2), (12, 101, 5)]
+    assert [(fill.trade_id, fill.price, fill.quantity) for fill in execution.fills] == [
+        (11, 100, 2),
+        (12, 101, 5),
+    ]
     assert execution.remaining == 2
     assert engine.best_bid() == (101, 2)
     assert engine.best_ask() is None
