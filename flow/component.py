@@ -9,6 +9,7 @@ fetch something), a `Consumer[In]` is the end of a path and reads a mailbox in a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -37,6 +38,13 @@ class Source(Component, Generic[Out]):
     """Where elements come from. The graph sets `emit` before `start`; call it from the event loop only."""
 
     emit: Callable[[Out], None]
+    emitted: int = 0
+    """How many elements were handed to `emit`, those that it refused included."""
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Elements that were given up before the first operator took them, by reason."""
+        return {}
 
     @abstractmethod
     async def run(self) -> None:
@@ -50,6 +58,16 @@ class Transform(Component, Generic[In, Out]):
     """Takes elements in the caller's call chain and emits others, now or later."""
 
     emit: Callable[[Out], None]
+    taken: int = 0
+    """Elements fully handled, those dropped and refused not counted."""
+    emitted: int = 0
+    dead_lettered: int = 0
+    dropped: Counter[str]
+
+    @property
+    def in_flight(self) -> int:
+        """How many elements are held, counted from their containers."""
+        return 0
 
     @abstractmethod
     def add(self, element: In) -> None:

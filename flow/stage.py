@@ -26,7 +26,16 @@ from flow.context import Context
 from flow.errors import OwnershipBug, PoolTimeout
 from flow.pool import release
 
-__all__ = ["Fusable", "Machine", "Stage", "stage"]
+__all__ = [
+    "Fusable",
+    "Machine",
+    "SharedOutput",
+    "Stage",
+    "Subscription",
+    "connect",
+    "default_scheduler",
+    "stage",
+]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -83,6 +92,11 @@ class Machine(Generic[In, Out]):
         return 0
 
     @property
+    def taken(self) -> int:
+        """How many elements were fully handled: the `out` of the edge before."""
+        return self.passed
+
+    @property
     def emitted(self) -> int:
         """How many elements went downstream; the same as `passed` where each gives one."""
         return self.passed
@@ -126,6 +140,27 @@ class Fusable(Observable[Out]):
                 raise _ObserverRaised(error) from error
 
         return self.wire(shielded, observer.on_error, observer.on_completed, scheduler)
+
+
+class Subscription(abc.DisposableBase):
+    """One reader of a shared output. `sent` counts what was put on its edge."""
+
+    sent: int = 0
+
+
+class SharedOutput(Fusable[Out]):
+    """An output that gives every subscriber elements of its own."""
+
+    @abstractmethod
+    def wire_named(
+        self,
+        name: str,
+        emit: OnNext,
+        on_error: OnError,
+        on_completed: OnCompleted,
+        scheduler: abc.SchedulerBase | None,
+    ) -> Subscription:
+        """As `wire`, under the name that the routing table knows the subscriber by."""
 
 
 def connect(

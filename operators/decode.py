@@ -11,7 +11,7 @@ unknown symbols go to the dead letters with their bytes: `malformed_json`, `inva
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from msgspec import Meta, Struct
 
@@ -24,7 +24,10 @@ from flow.pool import Shelf
 from flow.registry import Operator, operator, registry
 from flow.stage import Machine, stage
 
-__all__ = ["Codec", "DecodeParams", "Decoder", "Normalise", "Refused", "Route", "decode"]
+__all__ = ["Codec", "DecodeParams", "Decoder", "Normalise", "Reading", "Refused", "Route", "decode"]
+
+Reading = Literal["eager", "lazy"]
+"""When the levels of books and the bodies of candles are parsed: with their frame, or when somebody reads them."""
 
 Normalise = Callable[[Any, PooledEvent], None]
 """(exchange-specific payload, slot to fill): sets payload, sequences and exchange_ts."""
@@ -62,6 +65,13 @@ class Codec(Protocol):
 
 class DecodeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     codec: Annotated[str, Meta(description="the provider whose wire format the frames have")]
+    levels: Annotated[
+        Reading,
+        Meta(
+            description="lazy leaves levels and candles unparsed until somebody reads them; "
+            "eager parses them with their frame: right where a books node reads them anyway"
+        ),
+    ] = "lazy"
 
 
 @operator("decode", pooled=True)
@@ -71,7 +81,7 @@ def decode(params: DecodeParams, context: Context) -> Operator[WsFrame, Canonica
     if make is None:
         known = ", ".join(sorted(registry.codecs)) or "none"
         raise FlowError(f"unknown codec {params.codec!r}; known: {known}")
-    return stage(lambda: Decoder(make(context), context))
+    return stage(lambda: Decoder(make(context, params.levels), context))
 
 
 class Bound:
@@ -99,6 +109,10 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
         self.bound: dict[type[Any], Bound] = {}
         self.raws = context.pools.of("ProviderRaw", ProviderRaw)
         self.events = context.pools.of("CanonicalEvent", PooledEvent)
+
+    @property
+    def taken(self) -> int:
+        return self.emitted + self.control
 
     @property
     def emitted(self) -> int:

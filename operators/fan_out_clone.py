@@ -11,7 +11,7 @@ then on. The source is subscribed to with the first and left with the last. Hold
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,13 +24,19 @@ from flow.events.canonical import CanonicalEvent
 from flow.events.stream import Stream
 from flow.registry import Operator, operator
 from flow.routing import RoutingTable, routing_table
-from flow.stage import Fusable, Machine, OnCompleted, OnError, OnNext, connect, default_scheduler
+from flow.stage import (
+    Machine,
+    OnCompleted,
+    OnError,
+    OnNext,
+    SharedOutput,
+    Subscription,
+    connect,
+    default_scheduler,
+)
 from flow.telemetry.occurrences import ConsumerFailed
 
 __all__ = ["FanOut", "FanOutCloneParams", "FanOutStage", "fan_out_clone"]
-
-T = TypeVar("T")
-
 
 class FanOutCloneParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """No parameters."""
@@ -42,17 +48,21 @@ def fan_out_clone(params: FanOutCloneParams, context: Context) -> Operator[Canon
     return lambda source: FanOutStage(source, context)
 
 
-class Subscriber:
-    """One receiver of clones. `name` is the consumer's id in the routing table; `sent` counts its clones."""
+class Subscriber(Subscription):
+    """One receiver of clones. `name` is the consumer's id in the routing table."""
 
-    __slots__ = ("emit", "name", "on_completed", "on_error", "sent")
-
-    def __init__(self, name: str, emit: OnNext, on_error: OnError, on_completed: OnCompleted) -> None:
+    def __init__(
+        self, stage: "FanOutStage", name: str, emit: OnNext, on_error: OnError, on_completed: OnCompleted
+    ) -> None:
+        self.stage = stage
         self.name = name
         self.emit = emit
         self.on_error = on_error
         self.on_completed = on_completed
         self.sent = 0
+
+    def dispose(self) -> None:
+        self.stage.leave(self)
 
 
 class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
@@ -112,7 +122,7 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
         self.reroute()
 
 
-class FanOutStage(Fusable[CanonicalEvent], Generic[T]):
+class FanOutStage(SharedOutput[CanonicalEvent]):
     """The shared output: the machine lives from the first subscription to the last disposal."""
 
     def __init__(self, source: Observable[Any], context: Context) -> None:
@@ -134,12 +144,12 @@ class FanOutStage(Fusable[CanonicalEvent], Generic[T]):
         on_error: OnError,
         on_completed: OnCompleted,
         scheduler: abc.SchedulerBase | None,
-    ) -> abc.DisposableBase:
+    ) -> Subscriber:
         """As `wire`, under the name that the routing table knows the subscriber by."""
-        subscriber = Subscriber(name, emit, on_error, on_completed)
+        subscriber = Subscriber(self, name, emit, on_error, on_completed)
         if self._ended is not None:
             self._ended(subscriber)
-            return Disposable()
+            return subscriber
         machine = self.machine
         machine.subscribers = [*machine.subscribers, subscriber]
         machine.reroute()
@@ -148,9 +158,10 @@ class FanOutStage(Fusable[CanonicalEvent], Generic[T]):
             scheduler = scheduler or machine.context.scheduler or default_scheduler()
             self._upstream = Disposable()
             self._upstream = connect(self.source, machine.add, self._fail, self._complete, scheduler)
-        return Disposable(lambda: self._leave(subscriber))
+        return subscriber
 
-    def _leave(self, subscriber: Subscriber) -> None:
+    def leave(self, subscriber: Subscriber) -> None:
+        """Unsubscribe; the last one to leave disposes the source."""
         self.machine.remove(subscriber)
         if not self.machine.subscribers and self._upstream is not None:
             upstream, self._upstream = self._upstream, None

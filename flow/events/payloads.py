@@ -12,6 +12,7 @@ import collections.abc
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 __all__ = [
     "BestQuote",
@@ -21,6 +22,7 @@ __all__ = [
     "BookSnapshotData",
     "BookUpdate",
     "BookUpdateData",
+    "GapData",
     "Kline",
     "KlineData",
     "Level",
@@ -233,3 +235,15 @@ class BookUpdateData(Struct, BookUpdate, gc=False, frozen=True):
 class BookSnapshotData(Struct, BookSnapshot, gc=False, frozen=True):
     bids: Levels
     asks: Levels
+
+
+class GapData(Struct, gc=False, frozen=True):
+    """What a consumer did not get of one stream: `missed` events with numbers from first to last."""
+
+    missed: int
+    first_sequence: int
+    last_sequence: int
+    reason: str
+
+    def row(self) -> dict[str, Any]:
+        return asdict(self)

@@ -25,6 +25,8 @@ class EventType(StrEnum):
     CONTROL_ACK = "ControlAck"
     CONTROL_RESULT = "ControlResult"
     MERGED = "MergedEvent"
+    GAP = "Gap"
+    """A marker that a mailbox puts where it had to drop: what the consumer did not get."""
 
 
 class Sequence(StrEnum):
@@ -48,7 +50,7 @@ CRITICAL: Final = frozenset({EventType.EXEC_REPORT, EventType.CONTROL_ACK, Event
 
 
 def _lane(event_type: EventType) -> Lane:
-    if event_type in CRITICAL:
+    if event_type in CRITICAL or event_type is EventType.GAP:
         return Lane.CRITICAL
     return Lane.TRADES if event_type is EventType.TRADE else Lane.MARKET
 

@@ -1,0 +1,90 @@
+"""How waiting events of one stream become one, so that a slow consumer is behind but never wrong.
+
+Latest wins for Ticker, BestQuote and an open KlineSummary. A closed kline is never replaced. Of books the state is kept:
+waiting updates fold into one update with the latest quantity of every changed level, a snapshot replaces what waited, and
+updates fold into a waiting snapshot. Trades and critical events are never coalesced.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flow.events.canonical import CanonicalEvent, OwnedEvent
+from flow.events.payloads import BookSnapshotData, BookUpdateData, Kline, Level, Levels
+from flow.events.stream import EventType, Lane, Stream
+
+__all__ = ["BookFold", "is_final", "slot_key"]
+
+_BOOKS = frozenset({EventType.BOOK_SNAPSHOT, EventType.BOOK_UPDATE})
+
+
+def slot_key(stream: Stream) -> Any:
+    """Events with the same key replace each other: a stream's own, or a book's snapshots and updates together."""
+    if stream.event_type in _BOOKS:
+        return (stream.provider, stream.symbol)
+    return stream
+
+
+def is_book(stream: Stream) -> bool:
+    return stream.event_type in _BOOKS
+
+
+def is_final(event: CanonicalEvent) -> bool:
+    """Whether nothing later replaces this event: a closed kline, or whatever is not in the market lane."""
+    if event.stream.lane is not Lane.MARKET:
+        return True
+    return event.stream.event_type is EventType.KLINE and _kline_is_closed(event)
+
+
+def _kline_is_closed(event: CanonicalEvent) -> bool:
+    payload = event.payload
+    return isinstance(payload, Kline) and payload.is_closed
+
+
+class BookFold:
+    """Waiting events of one book, folded. Levels are keyed by price text and kept in order of their last change."""
+
+    __slots__ = ("asks", "bids", "first_sequence", "latest", "snapshot")
+
+    def __init__(self, event: CanonicalEvent) -> None:
+        self.bids: dict[str, str] = {}
+        self.asks: dict[str, str] = {}
+        self.snapshot: Stream | None = None
+        self.first_sequence = event.first_sequence
+        self.latest = event
+        self.add(event)
+
+    def add(self, event: CanonicalEvent) -> None:
+        """Fold the next event of the book in."""
+        payload: Any = event.payload
+        if event.stream.event_type is EventType.BOOK_SNAPSHOT:
+            self.bids, self.asks = {}, {}
+            self.snapshot = event.stream
+            self.first_sequence = event.first_sequence
+        _fold(self.bids, payload.bids)
+        _fold(self.asks, payload.asks)
+        self.latest = event
+
+    def event(self) -> OwnedEvent:
+        """One event with the effect of all that were folded."""
+        folded = self.latest.own()
+        folded.first_sequence = self.first_sequence
+        if self.snapshot is None:
+            folded.payload = BookUpdateData(list(self.bids.items()), list(self.asks.items()))
+        else:
+            folded.stream = self.snapshot
+            folded.payload = BookSnapshotData(
+                _sorted(self.bids, is_descending=True), _sorted(self.asks, is_descending=False)
+            )
+        return folded
+
+
+def _fold(side: dict[str, str], levels: Levels) -> None:
+    for price, quantity in levels:
+        side.pop(price, None)
+        side[price] = quantity
+
+
+def _sorted(side: dict[str, str], *, is_descending: bool) -> list[Level]:
+    present = [level for level in side.items() if float(level[1]) != 0.0]
+    return sorted(present, key=lambda level: float(level[0]), reverse=is_descending)

@@ -1,0 +1,248 @@
+"""The asynchronous boundary before a consumer: a bounded queue with lanes.
+
+While there is room, events wait in order of arrival. A full mailbox is pressed: it sorts what waits into lanes. Market data
+folds to one event a stream (`when_full: latest_by_key`), or is dropped at the old or the new end; books always fold, as a
+book without one of its deltas is wrong. Trades drop at the old end and a `Gap` marker says what is missing. Critical events
+are never dropped: past `critical_bound` of them the mailbox says so. With `block` nothing is lost: the sources pause. The
+next `take` empties all lanes, critical first, the others by arrival, and the pressure is over.
+
+Elements that are no events (dead letters) wait like market data without a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+from flow.context import Context
+from flow.events.canonical import CanonicalEvent, OwnedEvent
+from flow.events.payloads import GapData
+from flow.events.stream import EventType, Lane, Sequence, Stream
+from flow.graph.spec import MailboxSpec
+from flow.runtime.conflation import BookFold, is_book, is_final, slot_key
+from flow.telemetry.occurrences import BackpressureTriggered, CoalescingApplied
+
+__all__ = ["Gate", "Mailbox"]
+
+CRITICAL_BOUND = 100_000
+
+
+class Gate:
+    """What sources wait at while a `block` mailbox is full."""
+
+    def __init__(self) -> None:
+        self.closed_by: set[Mailbox] = set()
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def close(self, mailbox: Mailbox) -> None:
+        self.closed_by.add(mailbox)
+
+    def open(self, mailbox: Mailbox) -> None:
+        self.closed_by.discard(mailbox)
+        if not self.closed_by:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def __call__(self) -> asyncio.Future[None] | None:
+        """None while open, else something to await."""
+        if not self.closed_by:
+            return None
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
+
+
+class Mailbox:
+    """`offered` counts what was put in, gap markers included; `coalesced` and `dropped` what became of the rest."""
+
+    def __init__(
+        self,
+        name: str,
+        spec: MailboxSpec,
+        context: Context,
+        gate: Gate | None = None,
+        folds: Callable[[CanonicalEvent], bool] | None = None,
+    ) -> None:
+        self.name = name
+        self.capacity = spec.capacity
+        self.when_full = spec.when_full
+        self.context = context
+        self.critical_bound = CRITICAL_BOUND
+        self.offered = 0
+        self.coalesced = 0
+        self.dropped: Counter[str] = Counter()
+        self.queue: list[Any] = []
+        self.is_complete = False
+        self.gate = gate or Gate()
+        self.folds = folds
+        self.lanes = Lanes(self)
+        self.is_in_order = True
+        """Whether the batch taken last is in order of arrival."""
+        self._room = spec.capacity
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, element: Any) -> None:
+        """Take an element in; never raises, never waits."""
+        self.offered += 1
+        if len(self.queue) < self._room:
+            self.queue.append(element)
+        else:
+            self._overflow(element)
+        if self._waiter is not None:
+            self._wake()
+
+    def complete(self) -> None:
+        """Nothing more comes; `take` gives what waits and then nothing."""
+        self.is_complete = True
+        self._wake()
+
+    async def take(self) -> list[Any]:
+        """All that waits, once there is something; empty once complete. One taker at a time."""
+        while not self.queue and not self.lanes.waiting:
+            if self.is_complete:
+                return []
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self.take_now()
+
+    def take_now(self) -> list[Any]:
+        """All that waits, possibly nothing."""
+        batch, self.queue = self.queue, []
+        self.is_in_order = self._room != 0
+        if self._room == 0:
+            self._room = self.capacity
+            if self.lanes.coalesced:
+                self.context.occurred(CoalescingApplied(self.name))
+            batch = self.lanes.drain()
+        elif self.gate.closed_by:
+            self.gate.open(self)
+        return batch
+
+    @property
+    def in_flight(self) -> int:
+        """How many elements wait, counted from the containers."""
+        return len(self.queue) + self.lanes.waiting
+
+    def drop(self, element: Any, reason: str) -> None:
+        """Give an element up: counted, and kept in the dead letters with the reason."""
+        self.dropped[reason] += 1
+        if self.context.dead_letters is not None:
+            self.context.refuse(element, reason, f"mailbox of {self.name}")
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _overflow(self, element: Any) -> None:
+        if self.when_full == "block":
+            self.gate.close(self)
+            self.queue.append(element)
+            return
+        if self._room:
+            self._press()
+        self.lanes.sort_in(element)
+
+    def _press(self) -> None:
+        self._room = 0
+        self.context.occurred(BackpressureTriggered(self.name, "mailbox_full"))
+        waiting, self.queue = self.queue, []
+        for element in waiting:
+            self.lanes.sort_in(element)
+
+
+class Lanes:
+    """What waits in a pressed mailbox."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.mailbox = mailbox
+        self.critical: list[Any] = []
+        self.trades: deque[OwnedEvent] = deque()
+        self.others: deque[Any] = deque()
+        self.slots: dict[Any, Any] = {}
+        self.gaps: dict[Stream, GapData] = {}
+        self.coalesced = 0
+        self.is_over_bound = False
+
+    @property
+    def waiting(self) -> int:
+        return len(self.critical) + len(self.trades) + len(self.others) + len(self.slots)
+
+    def sort_in(self, element: Any) -> None:
+        stream: Stream | None = getattr(element, "stream", None)
+        if stream is None:
+            self._append(self.others, element)
+        elif stream.lane is Lane.CRITICAL:
+            self._add_critical(element)
+        elif stream.lane is Lane.TRADES:
+            self._append(self.trades, element)
+        elif is_book(stream) or (self._folds(element) and not is_final(element)):
+            self._fold(element)
+        else:
+            self._append(self.others, element)
+
+    def _folds(self, event: CanonicalEvent) -> bool:
+        mailbox = self.mailbox
+        return mailbox.when_full == "latest_by_key" and (mailbox.folds is None or mailbox.folds(event))
+
+    def _fold(self, event: CanonicalEvent) -> None:
+        key = slot_key(event.stream)
+        waiting = self.slots.get(key)
+        if waiting is None:
+            self.slots[key] = BookFold(event) if is_book(event.stream) else event
+            return
+        self.coalesced += 1
+        self.mailbox.coalesced += 1
+        if isinstance(waiting, BookFold):
+            waiting.add(event)
+        else:
+            self.slots[key] = event
+
+    def _add_critical(self, event: Any) -> None:
+        self.critical.append(event)
+        if len(self.critical) > self.mailbox.critical_bound and not self.is_over_bound:
+            self.is_over_bound = True
+            self.mailbox.context.occurred(BackpressureTriggered(self.mailbox.name, "critical_bound"))
+
+    def _append(self, lane: deque[Any], element: Any) -> None:
+        """Add to a lane of bounded length, dropping at the end that the mailbox's policy names."""
+        if len(lane) >= self.mailbox.capacity:
+            lost = element if self.mailbox.when_full == "drop_newest" else lane.popleft()
+            self._note_gap(lost)
+            self.mailbox.drop(lost, "mailbox_full")
+            if lost is element:
+                return
+        lane.append(element)
+
+    def _note_gap(self, lost: Any) -> None:
+        stream: Stream | None = getattr(lost, "stream", None)
+        if stream is None:
+            return
+        known = self.gaps.get(stream)
+        first = known.first_sequence if known else lost.first_sequence
+        missed = known.missed + 1 if known else 1
+        self.gaps[stream] = GapData(missed, first, lost.sequence, "mailbox_full")
+
+    def drain(self) -> list[Any]:
+        """Everything, and the lanes empty: critical first, gap markers, then the others by arrival."""
+        folded = [slot.event() if isinstance(slot, BookFold) else slot for slot in self.slots.values()]
+        rest = sorted([*self.trades, *self.others, *folded], key=_arrival)
+        now = self.mailbox.context.clock()
+        markers = [_marker(stream, gap, now) for stream, gap in self.gaps.items()]
+        self.mailbox.offered += len(markers)
+        batch = [*self.critical, *markers, *rest]
+        self.mailbox.lanes = Lanes(self.mailbox)
+        return batch
+
+
+def _arrival(element: Any) -> int:
+    return getattr(element, "ingest_ts", 0)
+
+
+def _marker(stream: Stream, gap: GapData, now: int) -> OwnedEvent:
+    where = Stream(stream.provider, stream.symbol, EventType.GAP, stream.channel, Sequence.NONE)
+    return OwnedEvent(where, gap, gap.last_sequence, gap.first_sequence, ingest_ts=now)

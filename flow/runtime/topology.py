@@ -1,0 +1,202 @@
+"""A graph, wired: from plain data to components, operators, mailboxes and deliveries that are ready to run.
+
+Everything from a source up to the mailboxes is one synchronous call chain. A mailbox stands on the first edge that leads to
+one consumer only (behind a node that shares its output, or where the YAML names one); what follows it runs in the
+consumer's task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from graphlib import TopologicalSorter
+from typing import Any, TypeVar
+
+from reactivex import Observable
+
+from flow.component import Component, Consumer, Source, Transform
+from flow.context import Context
+from flow.errors import Fault, GraphError
+from flow.graph.spec import GraphSpec, InputSpec, MailboxSpec, NodeEntry
+from flow.registry import NodeSpec, Registry
+from flow.runtime.delivery import Delivery, Drained
+from flow.runtime.mailbox import Gate, Mailbox
+from flow.runtime.vertex import Inlet, Vertex
+from flow.runtime.wiring import Counted, DeadLetterPort, Joined, Shared, SourceOutput, TransformOutput
+from flow.stage import Fusable, SharedOutput, Stage, connect
+from flow.telemetry.ledger import Edge
+
+__all__ = ["Topology", "build"]
+
+C = TypeVar("C", bound=Component)
+
+
+class Topology:
+    """The wired graph. Built by `build`, run by `flow.runtime.run`."""
+
+    def __init__(self, spec: GraphSpec, context: Context, registry: Registry) -> None:
+        self.spec = spec
+        self.context = context
+        self.registry = registry
+        self.gate: Gate = context.service("gate", lambda _: Gate())
+        self.vertices: dict[str, Vertex] = {}
+        self.deliveries: dict[str, Delivery] = {}
+        self.letter_ports: list[DeadLetterPort] = []
+        self.readers = _readers(spec)
+
+    @property
+    def sources(self) -> list[tuple[str, SourceOutput]]:
+        found = [(node_id, vertex.output) for node_id, vertex in self.vertices.items()]
+        return [(node_id, output) for node_id, output in found if isinstance(output, SourceOutput)]
+
+    def components(self, kind: type[C]) -> list[tuple[str, C]]:
+        """(node id, component) of a kind, in the order of the data's way."""
+        found = [(node_id, vertex.component) for node_id, vertex in self.vertices.items()]
+        return [(node_id, component) for node_id, component in found if isinstance(component, kind)]
+
+    def edges(self) -> list[Edge]:
+        """The ledger as it stands now."""
+        edges = [vertex.edge() for vertex in self.vertices.values()]
+        return [edge for edge in edges if edge is not None]
+
+    def spec_of(self, node_id: str) -> NodeSpec:
+        return self.registry.nodes[self.spec.nodes[node_id].use]
+
+    def consumer_of(self, node_id: str) -> str | None:
+        """The one consumer that all of a node's output goes to, through operators only; None where there is no such."""
+        spec = self.spec_of(node_id)
+        if spec.kind == "consumer":
+            return node_id
+        readers = self.readers.get(node_id, [])
+        if spec.kind != "operator" or spec.shares or len(readers) != 1:
+            return None
+        return self.consumer_of(readers[0])
+
+
+def _readers(spec: GraphSpec) -> dict[str, list[str]]:
+    readers: dict[str, list[str]] = {}
+    for node_id, entry in spec.nodes.items():
+        for given in entry.inputs:
+            if given.port == "out":
+                readers.setdefault(given.source, []).append(node_id)
+    return readers
+
+
+def build(
+    spec: GraphSpec, context: Context, registry: Registry, observed: frozenset[str] = frozenset()
+) -> Topology:
+    """Make and wire every node. `observed` names nodes whose output somebody outside will subscribe to as well.
+
+    Raises `FlowError` for what only shows when a node is made (an unknown codec, an object that can't be imported).
+    """
+    topology = Topology(spec, context, registry)
+    sources = {node_id: [given.source for given in entry.inputs] for node_id, entry in spec.nodes.items()}
+    for node_id in TopologicalSorter(sources).static_order():
+        _make(topology, spec.nodes[node_id], is_observed=node_id in observed)
+    for vertex in topology.vertices.values():
+        if vertex.is_boundary:
+            _wire_mailbox(topology, vertex)
+        if vertex.delivery is not None and not vertex.is_boundary:
+            _wire_chain_end(vertex, vertex.delivery)
+    return topology
+
+
+def _make(topology: Topology, entry: NodeEntry, *, is_observed: bool) -> None:
+    spec = topology.spec_of(entry.id)
+    context = topology.context.for_node(entry.id)
+    vertex = topology.vertices[entry.id] = Vertex(entry.id, spec)
+    made = spec.factory(entry.params, context)
+    vertex.inlets = [_inlet(topology, given) for given in entry.inputs]
+    _place_mailbox(topology, vertex, entry, getattr(made, "folds", None))
+    source = _source(vertex)
+    if isinstance(made, Source):
+        vertex.component, vertex.output = made, SourceOutput(made)
+    elif isinstance(made, Transform):
+        vertex.component, vertex.output = made, TransformOutput(source, made, pooled=spec.pooled)
+    elif isinstance(made, Consumer):
+        assert vertex.mailbox is not None
+        vertex.component = made
+        vertex.delivery = Delivery(entry.id, made, vertex.mailbox, context)
+        topology.deliveries[entry.id] = vertex.delivery
+    else:
+        vertex.output = _operator_output(vertex, made, source)
+    readers = len(topology.readers.get(entry.id, [])) + is_observed
+    if vertex.output is not None and readers > 1 and not isinstance(vertex.output, SharedOutput):
+        vertex.output = Shared(vertex.output)
+
+
+def _inlet(topology: Topology, given: InputSpec) -> Inlet:
+    source = topology.vertices[given.source]
+    if given.port == "dead_letters":
+        assert topology.context.dead_letters is not None
+        port = DeadLetterPort(topology.context.dead_letters, given.source)
+        topology.letter_ports.append(port)
+        return Inlet(given.reference, source, port)
+    assert source.output is not None
+    return Inlet(given.reference, source, source.output)
+
+
+def _place_mailbox(topology: Topology, vertex: Vertex, entry: NodeEntry, folds: Any) -> None:
+    """Take over the mailbox that the node is behind, or put one on its edges where it is the boundary."""
+    behind = [inlet.source.mailbox for inlet in vertex.inlets if inlet.source.mailbox is not None]
+    if behind:
+        if len(vertex.inlets) > 1:
+            fault = "reads a path behind a mailbox and another input; join them before the mailbox"
+            raise GraphError([Fault(topology.spec.file, entry.line, entry.column, f"{entry.id}: {fault}")])
+        vertex.mailbox, vertex.drained = behind[0], vertex.inlets[0].source.drained
+        return
+    consumer = topology.consumer_of(entry.id)
+    given = next((edge.mailbox for edge in entry.inputs if edge.mailbox is not None), None)
+    is_shared = any(isinstance(inlet.output, SharedOutput | DeadLetterPort) for inlet in vertex.inlets)
+    if consumer is None or not (given or is_shared or vertex.spec.kind == "consumer"):
+        return
+    context = topology.context.for_node(consumer)
+    vertex.mailbox = Mailbox(consumer, given or MailboxSpec(), context, topology.gate, folds)
+    vertex.drained = Drained() if vertex.spec.kind != "consumer" else None
+    vertex.is_boundary = True
+
+
+def _source(vertex: Vertex) -> Observable[Any]:
+    if vertex.is_boundary and vertex.drained is not None:
+        return vertex.drained
+    outputs: list[Observable[Any]] = [inlet.output for inlet in vertex.inlets]
+    return outputs[0] if len(outputs) == 1 else Joined(outputs)
+
+
+def _operator_output(
+    vertex: Vertex, operate: Callable[[Any], Observable[Any]], source: Observable[Any]
+) -> Fusable[Any]:
+    """An operator's output. Those that do not know of pools get elements of their own; stock ones are counted."""
+    if not vertex.spec.pooled and not isinstance(source, Drained):
+        source = Counted(source, is_owning=True)
+    output = operate(source)
+    if isinstance(output, Stage | SharedOutput):
+        vertex.stage = output
+        return output
+    vertex.counted_in = source if isinstance(source, Counted) else Counted(source)
+    vertex.counted_out = Counted(operate(vertex.counted_in))
+    return vertex.counted_out
+
+
+def _wire_mailbox(topology: Topology, vertex: Vertex) -> None:
+    mailbox = vertex.mailbox
+    assert mailbox is not None
+    open_inlets = len(vertex.inlets)
+
+    def complete() -> None:
+        nonlocal open_inlets
+        open_inlets -= 1
+        if open_inlets == 0:
+            mailbox.complete()
+
+    for inlet in vertex.inlets:
+        inlet.connect(mailbox.name, mailbox.put, complete)
+
+
+def _wire_chain_end(vertex: Vertex, delivery: Delivery) -> None:
+    """The operators between a mailbox and its consumer run in the consumer's task."""
+    delivery.head = vertex.drained
+    connect(vertex.inlets[0].output, delivery.arrive, delivery.fail, _nothing, None)
+
+
+def _nothing() -> None:
+    return

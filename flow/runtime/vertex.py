@@ -1,0 +1,118 @@
+"""One node of a wired graph, and its edges' accounts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from flow.component import Component, Source, Transform
+from flow.registry import NodeSpec
+from flow.runtime.delivery import Delivery, Drained
+from flow.runtime.mailbox import Mailbox
+from flow.runtime.wiring import Counted, DeadLetterPort, owned
+from flow.stage import Fusable, Machine, OnNext, SharedOutput, Subscription, connect
+from flow.telemetry.ledger import Edge
+
+__all__ = ["Inlet", "Vertex"]
+
+
+class Inlet:
+    """One edge into a node."""
+
+    def __init__(self, reference: str, source: Vertex, output: Fusable[Any]) -> None:
+        self.reference = reference
+        self.source = source
+        self.output = output
+        self.subscription: Subscription | None = None
+
+    @property
+    def sent(self) -> int:
+        """How many elements the source put on this edge."""
+        if self.subscription is not None:
+            return self.subscription.sent
+        if isinstance(self.output, DeadLetterPort):
+            return self.output.sent
+        return self.source.emitted
+
+    def connect(self, consumer: str, emit: OnNext, completed: Callable[[], None]) -> None:
+        """Wire the edge to its end; a shared output knows it by the consumer's name."""
+        if isinstance(self.output, SharedOutput):
+            self.subscription = self.output.wire_named(consumer, emit, _unexpected, completed, None)
+        else:
+            connect(self.output, owned(emit), _unexpected, completed, None)
+
+
+def _unexpected(error: Exception) -> None:
+    raise error
+
+
+class Vertex:
+    """What stands behind a node id. `mailbox` is the one whose elements flow through the node, if any."""
+
+    def __init__(self, node_id: str, spec: NodeSpec) -> None:
+        self.node_id = node_id
+        self.spec = spec
+        self.component: Component | None = None
+        self.output: Fusable[Any] | None = None
+        self.stage: Any = None
+        self.counted_in: Counted | None = None
+        self.counted_out: Counted | None = None
+        self.delivery: Delivery | None = None
+        self.inlets: list[Inlet] = []
+        self.mailbox: Mailbox | None = None
+        self.drained: Drained | None = None
+        self.is_boundary = False
+        """Whether the mailbox stands on this node's own edges."""
+
+    @property
+    def machine(self) -> Machine[Any, Any] | None:
+        return self.stage.machine if self.stage is not None else None
+
+    @property
+    def taken(self) -> int:
+        """Elements that this node handled."""
+        if self.delivery is not None:
+            return self.delivery.delivered
+        if isinstance(self.component, Transform):
+            return self.component.taken
+        if self.machine is not None:
+            return self.machine.taken
+        return self.counted_in.count if self.counted_in is not None else 0
+
+    @property
+    def emitted(self) -> int:
+        """Elements that this node put on its output."""
+        if isinstance(self.component, Source | Transform):
+            return self.component.emitted
+        if self.machine is not None:
+            return self.machine.emitted
+        return self.counted_out.count if self.counted_out is not None else 0
+
+    def edge(self) -> Edge | None:
+        """The account of the edge, or edges, into this node."""
+        if not self.inlets:
+            return None
+        edge = Edge(
+            source=", ".join(inlet.reference for inlet in self.inlets),
+            target=self.node_id,
+            entered=sum(inlet.sent for inlet in self.inlets),
+            out=self.taken,
+        )
+        dropped: Counter[str] = Counter()
+        for inlet in self.inlets:
+            if isinstance(inlet.source.component, Source):
+                dropped.update(inlet.source.component.refused)
+        for holder in self._holders():
+            dropped.update(holder.dropped)
+            edge.in_flight += holder.in_flight
+            edge.coalesced += getattr(holder, "coalesced", 0)
+            edge.dead_lettered += getattr(holder, "dead_lettered", 0)
+        edge.dropped = dict(dropped)
+        return edge
+
+    def _holders(self) -> list[Any]:
+        holders = [self.machine, self.delivery, self.mailbox if self.is_boundary else None]
+        if isinstance(self.component, Transform):
+            holders.append(self.component)
+        return [holder for holder in holders if holder is not None]

@@ -1,0 +1,199 @@
+"""The joints of a topology: Observables that stand for components, merged inputs and outputs with several readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from flow.component import Source, Transform
+from flow.stage import Fusable, OnCompleted, OnError, OnNext, SharedOutput, Subscription, connect
+from flow.telemetry.dead_letters import DeadLetter, DeadLetters
+
+__all__ = ["Counted", "DeadLetterPort", "Joined", "Shared", "SourceOutput", "TransformOutput", "owned"]
+
+
+def owned(add: OnNext) -> OnNext:
+    """Hand on elements that belong to the receiver: a pooled one is cloned and put back first."""
+
+    def adapt(element: Any) -> None:
+        home = getattr(element, "home", None)
+        if home is not None:
+            pooled, element = element, element.own()
+            home.put(pooled)
+        add(element)
+
+    return adapt
+
+
+class SourceOutput(Fusable[Any]):
+    """What a source component emits."""
+
+    def __init__(self, component: Source[Any]) -> None:
+        super().__init__()
+        self.component = component
+        self.on_completed: OnCompleted = _nothing
+        self.on_error: OnError = _ignore
+
+    def wire(
+        self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        self.component.emit = emit
+        self.on_completed, self.on_error = on_completed, on_error
+        return Disposable()
+
+
+def _nothing() -> None:
+    return
+
+
+def _ignore(error: Exception) -> None:
+    return
+
+
+class TransformOutput(Fusable[Any]):
+    """What a transform component makes of its source, in the same call chain."""
+
+    def __init__(self, source: Observable[Any], component: Transform[Any, Any], *, pooled: bool) -> None:
+        super().__init__()
+        self.source = source
+        self.component = component
+        self.pooled = pooled
+
+    def wire(
+        self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        component = self.component
+        component.emit = emit
+
+        def complete() -> None:
+            component.finish()
+            on_completed()
+
+        add = component.add if self.pooled else owned(component.add)
+        return connect(self.source, add, on_error, complete, scheduler)
+
+
+class Joined(Fusable[Any]):
+    """Several inputs as one; completes when all have."""
+
+    def __init__(self, sources: list[Observable[Any]]) -> None:
+        super().__init__()
+        self.sources = sources
+
+    def wire(
+        self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        open_inputs = len(self.sources)
+
+        def complete() -> None:
+            nonlocal open_inputs
+            open_inputs -= 1
+            if open_inputs == 0:
+                on_completed()
+
+        wired = [connect(source, emit, on_error, complete, scheduler) for source in self.sources]
+        return CompositeDisposable(*wired)
+
+
+class Reader(Subscription):
+    """One reader of a `Shared` output."""
+
+    def __init__(self, leave: Callable[[Reader], None], emit: OnNext, completed: OnCompleted) -> None:
+        self.leave = leave
+        self.emit = emit
+        self.on_completed = completed
+        self.sent = 0
+
+    def dispose(self) -> None:
+        self.leave(self)
+
+
+class Shared(SharedOutput[Any]):
+    """Unpooled elements for several readers; each gets the same object."""
+
+    def __init__(self, source: Observable[Any]) -> None:
+        super().__init__()
+        self.source = source
+        self.readers: list[Reader] = []
+        self._upstream: abc.DisposableBase | None = None
+
+    def wire(
+        self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        return self.wire_named("", emit, on_error, on_completed, scheduler)
+
+    def wire_named(
+        self,
+        name: str,
+        emit: OnNext,
+        on_error: OnError,
+        on_completed: OnCompleted,
+        scheduler: abc.SchedulerBase | None,
+    ) -> Subscription:
+        reader = Reader(self._leave, emit, on_completed)
+        self.readers = [*self.readers, reader]
+        if self._upstream is None:
+            self._upstream = Disposable()
+            self._upstream = connect(self.source, self._emit, on_error, self._complete, scheduler)
+        return reader
+
+    def _emit(self, element: Any) -> None:
+        for reader in self.readers:
+            reader.sent += 1
+            reader.emit(element)
+
+    def _complete(self) -> None:
+        for reader in self.readers:
+            reader.on_completed()
+
+    def _leave(self, reader: Reader) -> None:
+        self.readers = [other for other in self.readers if other is not reader]
+
+
+class DeadLetterPort(Fusable[DeadLetter]):
+    """A node's refused elements as a stream. It completes with the graph."""
+
+    def __init__(self, letters: DeadLetters, node_id: str) -> None:
+        super().__init__()
+        self.letters = letters
+        self.node_id = node_id
+        self.sent = 0
+        self.completions: list[OnCompleted] = []
+
+    def wire(
+        self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        def listen(letter: DeadLetter) -> None:
+            self.sent += 1
+            emit(letter)
+
+        self.letters.listeners.setdefault(self.node_id, []).append(listen)
+        self.completions.append(on_completed)
+        return Disposable(lambda: self.letters.listeners[self.node_id].remove(listen))
+
+    def complete(self) -> None:
+        for on_completed in self.completions:
+            on_completed()
+
+
+class Counted(Fusable[Any]):
+    """Any Observable with a count of what came through: the ledger's eyes on stock operators."""
+
+    def __init__(self, source: Observable[Any], *, is_owning: bool = False) -> None:
+        super().__init__()
+        self.source = source
+        self.is_owning = is_owning
+        self.count = 0
+
+    def wire(
+        self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        def through(element: Any) -> None:
+            self.count += 1
+            emit(element)
+
+        add = owned(through) if self.is_owning else through
+        return connect(self.source, add, on_error, on_completed, scheduler)
