@@ -22,9 +22,7 @@ class Backoff:
         self, rng: Random, *, first_s: float = 0.25, cap_s: float = 30.0, stable_after_s: float = 60.0
     ) -> None:
         if not 0 < first_s <= cap_s:
-            raise ValueError(
-                f"a backoff starts above 0 and ends at its cap or below, not {first_s}..{cap_s} s"
-            )
+            raise ValueError(f"a backoff needs 0 < first <= cap, not {first_s}..{cap_s} s")
         self.first_s, self.cap_s, self.stable_after_s = first_s, cap_s, stable_after_s
         self._rng = rng
         self._attempt = 0

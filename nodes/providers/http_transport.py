@@ -24,6 +24,7 @@ BURST: Final = 64
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 MAX_REPLY_BYTES: Final = 128 * 1024 * 1024
 CHUNK_BYTES: Final = 64 * 1024
+CLOSE_TIMEOUT: Final = aiohttp.ClientWSTimeout(ws_close=2.0)  # pyright: ignore[reportCallIssue]
 
 _CLOSE_REASONS: Final = {
     WSCloseCode.MESSAGE_TOO_BIG: "message_too_big",
@@ -65,7 +66,8 @@ class HttpWire(Wire):
             self.detail = str(data)
             if isinstance(data, aiohttp.ServerTimeoutError):
                 return "ping_timeout"
-            return _CLOSE_REASONS.get(getattr(data, "code", 0), "network_error")
+            code: Any = getattr(data, "code", None)
+            return _CLOSE_REASONS.get(code, "network_error")
         if kind is WSMsgType.CLOSING or self._is_closed_here:
             return "closed"
         if isinstance(self._socket.exception(), aiohttp.ServerTimeoutError):
@@ -121,7 +123,7 @@ class HttpTransport(Transport):
                 return HttpWire(
                     await self._opened.ws_connect(
                         url,
-                        timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
+                        timeout=CLOSE_TIMEOUT,
                         heartbeat=self._heartbeat_s,
                         compress=0,
                         max_msg_size=MAX_MESSAGE_BYTES,

@@ -14,6 +14,10 @@ from collections.abc import Callable
 __all__ = ["Gate", "SlidingWindow", "TokenBucket"]
 
 
+TOLERANCE = 1e-9
+"""Tokens that rounding may be short of."""
+
+
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
 
@@ -43,7 +47,10 @@ class TokenBucket:
         """Take `n` tokens; more than `burst` are paid off by those who come after."""
         async with self._turn:
             needed = min(n, self.burst)
-            while (missing := needed - self.tokens) > 1e-9:
+            while True:
+                missing = needed - self.tokens
+                if missing <= TOLERANCE:
+                    break
                 await asyncio.sleep(missing / self.rate)
             self._tokens -= n
 
@@ -115,5 +122,8 @@ class Gate:
 
     async def passed(self) -> None:
         """Return once it is open."""
-        while (wait := self.shut_for_s) > 0:
+        while True:
+            wait = self.shut_for_s
+            if wait <= 0:
+                return
             await asyncio.sleep(wait)

@@ -22,6 +22,7 @@ from flow.events.frames import Connection
 from flow.telemetry.occurrences import Occurrence
 from nodes.providers.backoff import Backoff
 from nodes.providers.http_transport import HttpTransport
+from nodes.providers.limits import SlidingWindow
 from nodes.providers.rest import RestClient
 from nodes.providers.symbols import SymbolInfo, Symbols
 from nodes.providers.transport import EndOfRecording, Transport
@@ -59,6 +60,8 @@ class Provider(ABC):
     """What all nodes of a graph share of one exchange."""
 
     rest: RestClient
+    connects: SlidingWindow
+    """Connection attempts."""
 
     def __init__(self, context: Context, name: str, endpoints: Endpoints) -> None:
         self.name = name

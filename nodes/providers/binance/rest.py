@@ -1,6 +1,7 @@
 """Binance's REST in its own words: header names, weights, error bodies and exchangeInfo."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct, field
@@ -79,7 +80,7 @@ _error = msgspec.json.Decoder(_Error)
 class BinanceRules(RestRules):
     """429 and 418 hold everybody back; errors are `code: message`."""
 
-    waits = {429: 10.0, 418: 120.0}
+    waits: ClassVar[Mapping[int, float]] = {429: 10.0, 418: 120.0}
 
     def used_weight(self, reply: Reply) -> float | None:
         value = reply.headers.get("X-MBX-USED-WEIGHT-1M") or reply.headers.get("X-MBX-USED-WEIGHT", "")
