@@ -8,15 +8,14 @@ of `flow.events.payloads`; it is never changed after decoding, so clones share i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from flow.events.home import Home
 from flow.events.payloads import Payload
 from flow.events.stream import EventType, Stream
-
-if TYPE_CHECKING:
-    from flow.pool import Shelf
 
 __all__ = ["FIELDS", "SCHEMA_VERSION", "CanonicalEvent", "OwnedEvent", "PooledEvent"]
 
@@ -138,7 +137,7 @@ class OwnedEvent(Struct, CanonicalEvent, gc=False, eq=False):
     decision_id: int = 0
 
     def own(self) -> OwnedEvent:
-        return self.__copy__()
+        return replace(self)
 
 
 class PooledEvent(CanonicalEvent):
@@ -146,7 +145,7 @@ class PooledEvent(CanonicalEvent):
 
     __slots__ = (*FIELDS, "home")
 
-    home: Shelf[PooledEvent] | None
+    home: Home | None
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream

@@ -6,12 +6,10 @@ Both types are pooled. A `Connection` is the key of a frame's slot, a route of t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from flow.events.home import Home
 from flow.events.stream import Stream
-
-if TYPE_CHECKING:
-    from flow.pool import Shelf
 
 __all__ = ["TEXT", "Arrival", "Connection", "ProviderRaw", "WsFrame"]
 
@@ -51,7 +49,7 @@ class WsFrame:
 
     __slots__ = ("connection", "home", "message_type", "payload", "received_at", "trace_id")
 
-    home: Shelf[WsFrame] | None
+    home: Home | None
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -78,7 +76,7 @@ class ProviderRaw:
 
     __slots__ = ("home", "payload", "received_at", "stream", "trace_id")
 
-    home: Shelf[ProviderRaw] | None
+    home: Home | None
     payload: Any
 
     def __init__(self, stream: Stream) -> None:
