@@ -149,6 +149,11 @@ class Pool(Generic[T]):
             return self.capacity
         return self.capacity - self.made + sum(len(shelf.free) for shelf in self.shelves.values())
 
+    def whereabouts(self) -> str:
+        """The keys whose objects are out, with their number, for a report."""
+        counts = {shelf.key: shelf.gets - shelf.puts for shelf in self.shelves.values()}
+        return ", ".join(f"{key!r} x {n}" for key, n in counts.items() if n)
+
     def figures(self) -> dict[str, int]:
         """capacity, out, high_water (objects ever made), gets, puts, timeouts."""
         return {

@@ -21,8 +21,8 @@ from flow.registry import NodeSpec, Registry
 from flow.runtime.delivery import Delivery, Drained
 from flow.runtime.mailbox import Gate, Mailbox
 from flow.runtime.vertex import Inlet, Vertex
-from flow.runtime.wiring import Counted, DeadLetterPort, Joined, Shared, SourceOutput, TransformOutput
-from flow.stage import Fusable, SharedOutput, Stage, connect
+from flow.runtime.wiring import Counted, DeadLetterPort, Joined, Shared, SourceOutput, Tapped, TransformOutput
+from flow.stage import Fusable, OnCompleted, OnNext, SharedOutput, Stage, connect
 from flow.telemetry.ledger import Edge
 
 __all__ = ["Topology", "build"]
@@ -45,8 +45,16 @@ class Topology:
 
     @property
     def sources(self) -> list[tuple[str, SourceOutput]]:
-        found = [(node_id, vertex.output) for node_id, vertex in self.vertices.items()]
-        return [(node_id, output) for node_id, output in found if isinstance(output, SourceOutput)]
+        found = [(node_id, vertex.source_output) for node_id, vertex in self.vertices.items()]
+        return [(node_id, output) for node_id, output in found if output is not None]
+
+    def observe(self, node_id: str, emit: OnNext, on_completed: OnCompleted) -> None:
+        """Let code outside see clones of what a node emits. The node must have been named to `build` as observed."""
+        vertex = self.vertices[node_id]
+        if vertex.tapped is not None:
+            vertex.tapped.observe(emit, on_completed)
+        elif isinstance(vertex.output, SharedOutput):
+            vertex.output.wire_named(f"observer of {node_id}", emit, _unexpected, on_completed, None)
 
     def components(self, kind: type[C]) -> list[tuple[str, C]]:
         """(node id, component) of a kind, in the order of the data's way."""
@@ -109,7 +117,8 @@ def _make(topology: Topology, entry: NodeEntry, *, is_observed: bool) -> None:
     _place_mailbox(topology, vertex, entry, getattr(made, "folds", None))
     source = _source(vertex)
     if isinstance(made, Source):
-        vertex.component, vertex.output = made, SourceOutput(made)
+        vertex.component = made
+        vertex.output = vertex.source_output = SourceOutput(made)
     elif isinstance(made, Transform):
         vertex.component, vertex.output = made, TransformOutput(source, made, pooled=spec.pooled)
     elif isinstance(made, Consumer):
@@ -119,8 +128,11 @@ def _make(topology: Topology, entry: NodeEntry, *, is_observed: bool) -> None:
         topology.deliveries[entry.id] = vertex.delivery
     else:
         vertex.output = _operator_output(vertex, made, source)
-    readers = len(topology.readers.get(entry.id, [])) + is_observed
-    if vertex.output is not None and readers > 1 and not isinstance(vertex.output, SharedOutput):
+    if vertex.output is None or isinstance(vertex.output, SharedOutput):
+        return
+    if is_observed:
+        vertex.output = vertex.tapped = Tapped(vertex.output)
+    if len(topology.readers.get(entry.id, [])) > 1:
         vertex.output = Shared(vertex.output)
 
 
@@ -200,3 +212,7 @@ def _wire_chain_end(vertex: Vertex, delivery: Delivery) -> None:
 
 def _nothing() -> None:
     return
+
+
+def _unexpected(error: Exception) -> None:
+    raise error

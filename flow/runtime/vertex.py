@@ -10,7 +10,7 @@ from flow.component import Component, Source, Transform
 from flow.registry import NodeSpec
 from flow.runtime.delivery import Delivery, Drained
 from flow.runtime.mailbox import Mailbox
-from flow.runtime.wiring import Counted, DeadLetterPort, owned
+from flow.runtime.wiring import Counted, DeadLetterPort, SourceOutput, Tapped, owned
 from flow.stage import Fusable, Machine, OnNext, SharedOutput, Subscription, connect
 from flow.telemetry.ledger import Edge
 
@@ -55,6 +55,8 @@ class Vertex:
         self.spec = spec
         self.component: Component | None = None
         self.output: Fusable[Any] | None = None
+        self.source_output: SourceOutput | None = None
+        self.tapped: Tapped | None = None
         self.stage: Any = None
         self.counted_in: Counted | None = None
         self.counted_out: Counted | None = None
@@ -101,8 +103,9 @@ class Vertex:
         )
         dropped: Counter[str] = Counter()
         for inlet in self.inlets:
-            if isinstance(inlet.source.component, Source):
-                dropped.update(inlet.source.component.refused)
+            if isinstance(inlet.output, SourceOutput):
+                dropped.update(inlet.output.dropped)
+                dropped.update(inlet.output.component.refused)
         for holder in self._holders():
             dropped.update(holder.dropped)
             edge.in_flight += holder.in_flight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,16 @@ from flow.component import Source, Transform
 from flow.stage import Fusable, OnCompleted, OnError, OnNext, SharedOutput, Subscription, connect
 from flow.telemetry.dead_letters import DeadLetter, DeadLetters
 
-__all__ = ["Counted", "DeadLetterPort", "Joined", "Shared", "SourceOutput", "TransformOutput", "owned"]
+__all__ = [
+    "Counted",
+    "DeadLetterPort",
+    "Joined",
+    "Shared",
+    "SourceOutput",
+    "Tapped",
+    "TransformOutput",
+    "owned",
+]
 
 
 def owned(add: OnNext) -> OnNext:
@@ -34,22 +44,34 @@ class SourceOutput(Fusable[Any]):
     def __init__(self, component: Source[Any]) -> None:
         super().__init__()
         self.component = component
+        self.dropped: Counter[str] = Counter()
         self.on_completed: OnCompleted = _nothing
-        self.on_error: OnError = _ignore
+
+    def limit(self, most: int, reached: Callable[[], None]) -> None:
+        """Let `most` elements through, then call `reached`; what still comes is counted as `over_limit`."""
+        emit, left = self.component.emit, most
+
+        def limited(element: Any) -> None:
+            nonlocal left
+            if left <= 0:
+                self.dropped["over_limit"] += 1
+                return
+            emit(element)
+            left -= 1
+            if left == 0:
+                reached()
+
+        self.component.emit = limited
 
     def wire(
         self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
         self.component.emit = emit
-        self.on_completed, self.on_error = on_completed, on_error
+        self.on_completed = on_completed
         return Disposable()
 
 
 def _nothing() -> None:
-    return
-
-
-def _ignore(error: Exception) -> None:
     return
 
 
@@ -151,6 +173,35 @@ class Shared(SharedOutput[Any]):
 
     def _leave(self, reader: Reader) -> None:
         self.readers = [other for other in self.readers if other is not reader]
+
+
+class Tapped(Fusable[Any]):
+    """An output that code outside of the graph looks at too: it gets clones, the graph the originals."""
+
+    def __init__(self, source: Fusable[Any]) -> None:
+        super().__init__()
+        self.source = source
+        self.observers: list[tuple[OnNext, OnCompleted]] = []
+
+    def observe(self, emit: OnNext, on_completed: OnCompleted) -> None:
+        """Let `emit` see a clone of every element; it must not raise."""
+        self.observers.append((emit, on_completed))
+
+    def wire(
+        self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        def through(element: Any) -> None:
+            clone = element.own() if getattr(element, "home", None) is not None else element
+            for see, _ in self.observers:
+                see(clone)
+            emit(element)
+
+        def complete() -> None:
+            for _, end in self.observers:
+                end()
+            on_completed()
+
+        return self.source.wire(through, on_error, complete, scheduler)
 
 
 class DeadLetterPort(Fusable[DeadLetter]):

@@ -1,0 +1,226 @@
+"""Runs a graph: sinks first, sources last; the way back is a drain that takes at most `drain_s`.
+
+async with GraphRun(spec, RunOptions(sim="")) as run:
+    run.observe("bus").subscribe(print)      # before the sources start: inside `prepare`, see `flow.api`
+    await run.wait()
+summary = run.summary()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from reactivex.scheduler.eventloop import AsyncIOScheduler
+
+from flow.clock import cpu_s, monotonic_s, wall_ns
+from flow.component import Component, Consumer, Source, Transform
+from flow.context import Context
+from flow.errors import FlowError, OwnershipBug
+from flow.graph.spec import GraphSpec
+from flow.pool import Pools
+from flow.registry import Registry
+from flow.registry import registry as default_registry
+from flow.runtime.options import Backend, RunOptions
+from flow.runtime.topology import Topology, build
+from flow.runtime.virtual_time import VirtualTimeLoop
+from flow.telemetry.dead_letters import DeadLetters
+from flow.telemetry.occurrences import Telemetry
+
+__all__ = ["GraphRun"]
+
+log = logging.getLogger("flow.run")
+
+
+class GraphRun:
+    """One run of one graph, on the running event loop."""
+
+    def __init__(
+        self,
+        spec: GraphSpec,
+        options: RunOptions | None = None,
+        *,
+        registry: Registry = default_registry,
+        telemetry: Telemetry | None = None,
+        observed: frozenset[str] = frozenset(),
+        on_built: Callable[[Topology], None] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.options = options or RunOptions()
+        self.registry = registry
+        self.telemetry = telemetry or Telemetry()
+        self.observed = observed
+        self.on_built = on_built
+        self.topology: Topology
+        self.context: Context
+        self.backends: list[Backend] = []
+        self.failure: BaseException | None = None
+        self.started_ns = 0
+        self.duration_s = self.cpu_s = 0.0
+        self._started: list[Component] = []
+        self._source_tasks: dict[str, asyncio.Task[None]] = {}
+        self._delivery_tasks: dict[str, asyncio.Task[None]] = {}
+        self._stop = asyncio.Event()
+        self._began = self._began_cpu = 0.0
+        self._is_closed = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Build the graph and start it. Raises `FlowError` where it can't be."""
+        loop = asyncio.get_running_loop()
+        self._began, self._began_cpu = monotonic_s(), cpu_s()
+        self.context = self._make_context(loop)
+        await self._start_backends(loop)
+        self.started_ns = self.context.clock()
+        self.topology = build(self.spec, self.context, self.registry, self.observed)
+        if self.on_built is not None:
+            self.on_built(self.topology)
+        for node_id, component in self.topology.components(Consumer):
+            await self._start(component)
+            delivery = self.topology.deliveries[node_id]
+            self._delivery_tasks[node_id] = self._task(delivery.run(), f"deliver {node_id}")
+        for _, component in self.topology.components(Transform):
+            await self._start(component)
+        for node_id, output in self.topology.sources:
+            if self.options.max_frames is not None:
+                output.limit(self.options.max_frames, self.request_stop)
+            await self._start(output.component)
+            self._source_tasks[node_id] = self._task(output.component.run(), f"source {node_id}")
+
+    def _make_context(self, loop: asyncio.AbstractEventLoop) -> Context:
+        refs = {
+            "base_dir": self.spec.base_dir,
+            "graph": self.spec.name,
+            "sim": self.options.sim,
+            "replay": self.options.replay,
+            "speed": self.options.speed,
+            "seed": self.options.seed,
+        }
+        return Context(
+            pools=Pools(self.spec.pools),
+            dead_letters=DeadLetters(),
+            telemetry=self.telemetry,
+            clock=loop.clock if isinstance(loop, VirtualTimeLoop) else wall_ns,
+            scheduler=AsyncIOScheduler(loop),
+            mode=self.options.mode,
+            refs=refs,
+        )
+
+    async def _start_backends(self, loop: asyncio.AbstractEventLoop) -> None:
+        wanted = {"simulated": "sim", "replay": "replay"}.get(self.options.mode)
+        if wanted is None:
+            return
+        make = self.registry.services.get(wanted)
+        if make is None:
+            raise FlowError(f"nothing is registered that could serve --{wanted}")
+        backend: Backend = make(self.context)
+        self.backends.append(backend)
+        await backend.start()
+        if isinstance(loop, VirtualTimeLoop) and backend.start_ns:
+            loop.advance_to_ns(backend.start_ns)
+
+    async def _start(self, component: Component) -> None:
+        self._started.append(component)
+        await component.start()
+
+    def _task(self, coroutine: Any, name: str) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine, name=name)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.fail(task.exception() or RuntimeError("a task failed"))
+        if self._source_tasks and all(one.done() for one in self._source_tasks.values()):
+            self.request_stop()
+
+    def fail(self, error: BaseException) -> None:
+        """End the run with a failure: the first one counts."""
+        if self.failure is None:
+            self.failure = error
+            if isinstance(error, OwnershipBug):
+                log.error("a bug in the ownership of pooled objects ends the graph: %s", error)
+        self.request_stop()
+
+    def request_stop(self) -> None:
+        """Begin the drain. Safe to call at any time, and again."""
+        self._stop.set()
+
+    async def wait(self) -> None:
+        """Return when the sources have ended, a stop was requested, or the duration is over."""
+        try:
+            await asyncio.wait_for(self._stop.wait(), self.options.duration_s)
+        except TimeoutError:
+            self.request_stop()
+
+    async def close(self) -> None:
+        """Drain and release everything; afterwards the summary is final."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            await self._drain()
+        finally:
+            for component in reversed(self._started):
+                await self._stop_component(component)
+            for backend in self.backends:
+                await backend.stop()
+            self.duration_s = monotonic_s() - self._began
+            self.cpu_s = cpu_s() - self._began_cpu
+            self._report_left_out()
+
+    async def _drain(self) -> None:
+        deadline = monotonic_s() + self.options.drain_s
+        if not hasattr(self, "topology"):
+            return
+        for _, output in self.topology.sources:
+            output.component.pause()
+        await self._finish(self._source_tasks, deadline)
+        for _, output in self.topology.sources:
+            try:
+                output.on_completed()
+            except Exception as error:
+                self.fail(error)
+        for port in self.topology.letter_ports:
+            port.complete()
+        await self._finish(self._delivery_tasks, deadline)
+
+    async def _finish(self, tasks: dict[str, asyncio.Task[None]], deadline: float) -> None:
+        """Wait for tasks until the deadline, then cancel those that are left."""
+        pending = [task for task in tasks.values() if not task.done()]
+        if pending:
+            await asyncio.wait(pending, timeout=max(0.0, deadline - monotonic_s()))
+        for task in pending:
+            if not task.done():
+                log.warning("%s did not end within the drain of %g s", task.get_name(), self.options.drain_s)
+                task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    async def _stop_component(self, component: Component) -> None:
+        try:
+            await component.stop()
+        except Exception as error:
+            log.error("%s could not be stopped: %s", type(component).__name__, error)
+            self.fail(error)
+
+    def _report_left_out(self) -> None:
+        if not hasattr(self, "context"):
+            return
+        for kind, pool in self.context.pools.by_kind.items():
+            if pool.out:
+                log.error("%d of pool %s were not returned: %s", pool.out, kind, pool.whereabouts())
