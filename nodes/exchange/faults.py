@@ -7,7 +7,7 @@
 | reorder | two adjacent frames of one stream are swapped |
 | disconnect | the socket is cut without a close frame |
 | malformed | a frame of broken JSON is sent before the true one |
-| stall | a stream is silent for `stall_ms`; what it would have sent is lost |
+| stall | a stream is silent for `stall_ms` of market time; what it would have sent is lost |
 | http_429, http_5xx | a REST request is refused |
 | stale_snapshot | a depth snapshot from before the first event of every stream |
 """

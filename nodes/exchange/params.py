@@ -20,7 +20,7 @@ SymbolList = Annotated[list[Symbol], Meta(min_length=1, max_length=500)]
 class FaultParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Probabilities of faults: the first six per frame sent, the last three per REST request.
 
-    `gap` concerns depth frames only; `stall_ms` is how long a stalled stream is silent.
+    `gap` concerns depth frames only; `stall_ms` is how long, in market time, a stalled stream is silent.
     """
 
     gap: Rate = 0.0

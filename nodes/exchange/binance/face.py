@@ -36,7 +36,7 @@ class BinanceFace:
         self._rest = RestFace(params, market, faults, counters, now_ms)
         streams = Streams(market)
         market.listeners.append(streams)
-        self._room = SessionRoom(params, streams, faults, counters)
+        self._room = SessionRoom(params, market, streams, faults, counters)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -76,7 +76,8 @@ class BinanceFace:
         return await self._serve(request, [name for name in text.split("/") if name], combined=False)
 
     async def _combined(self, request: web.Request) -> web.StreamResponse:
-        text = request.query.get("streams", "")
+        # A plus sign that was not percent-encoded (kline_1d@+08:00) reads as a space.
+        text = request.query.get("streams", "").replace(" ", "+")
         return await self._serve(request, [name for name in text.split("/") if name], combined=True)
 
     async def _serve(self, request: web.Request, names: list[str], *, combined: bool) -> web.StreamResponse:

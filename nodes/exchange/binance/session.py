@@ -9,6 +9,7 @@ from nodes.exchange.binance.requests import answer
 from nodes.exchange.binance.streams import Channel, Streams
 from nodes.exchange.counters import Counters
 from nodes.exchange.faults import FaultKind, Faults
+from nodes.exchange.market import Market
 from nodes.exchange.params import SimParams
 from nodes.exchange.wire import close_frame, payload_of, ping_frame, pong_frame, text_frame
 
@@ -20,10 +21,13 @@ OPEN_ENDED = frozenset((WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WS
 
 
 class SessionRoom:
-    """What all connections share: parameters, streams, faults, counters, time, and who has unsent frames."""
+    """What all connections share: params, market, streams, faults, counters, time, who has unsent frames."""
 
-    def __init__(self, params: SimParams, streams: Streams, faults: Faults, counters: Counters) -> None:
+    def __init__(
+        self, params: SimParams, market: Market, streams: Streams, faults: Faults, counters: Counters
+    ) -> None:
         self.params = params
+        self.market = market
         self.streams = streams
         self.faults = faults
         self.counters = counters
@@ -140,8 +144,8 @@ class Session:
             self._write(framed)
 
     def _send_with_faults(self, channel: Channel, framed: bytes) -> None:
-        faults, name, now_ms = self._room.faults, channel.name, self._room.now_ms
-        if now_ms < self._stalled.get(name, now_ms):
+        faults, name, market_ms = self._room.faults, channel.name, self._room.market.now_ms
+        if market_ms < self._stalled.get(name, market_ms):
             return
         self._stalled.pop(name, None)
         held = self._held.pop(name, None)
@@ -157,7 +161,7 @@ class Session:
         if kind is not None:
             faults.made(kind)
         if kind is FaultKind.STALL:
-            self._stalled[name] = now_ms + faults.params.stall_ms
+            self._stalled[name] = market_ms + faults.params.stall_ms
         elif kind is FaultKind.DISCONNECT:
             self.abort("fault")
         elif kind is not FaultKind.GAP:
