@@ -73,14 +73,19 @@ def test_a_bar_is_what_its_trades_make(trades: list[tuple[int, int, int]], text:
     assert bar.taker_value == sum(trade[2] * trade[3] for trade in taken)
 
 
-def test_a_closed_bar_stays_until_the_next_one_closes() -> None:
-    minute = Interval("1m")
+@pytest.mark.parametrize("text", ["1s", "1m", "3m", "1h", "12h@+08:00", "1M"])
+def test_a_closed_bar_stays_until_the_next_one_closes(text: str) -> None:
+    interval = parse_interval(text)
+    assert interval is not None
     bars = Bars(START_MS, 100)
-    start, end = minute.window(START_MS)
-    bars.add(fill(1, 105, 2), START_MS)
-    bars.day(end)
-    closed = bars.closed(minute, start, end)
-    assert (closed.start_ms, closed.end_ms, closed.close, closed.count) == (start, end, 105, 1)
+    start, end = interval.window(START_MS)
+    bars.add(fill(1, 104, 2), START_MS)
+    bars.add(fill(2, 105, 3), end - 1)
+    bars.add(fill(3, 90, 1), end)
+    bars.day(end + 1)
+    closed = bars.closed(interval, start, end + 1)
+    assert (closed.start_ms, closed.end_ms) == (start, end)
+    assert (closed.open, closed.close, closed.low, closed.count, closed.volume) == (104, 105, 104, 2, 5)
 
 
 def test_a_window_without_trades_has_the_last_price() -> None:

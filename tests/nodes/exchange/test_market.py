@@ -97,13 +97,13 @@ def test_the_rate_is_kept(symbols: int, rate: int) -> None:
 
 @pytest.mark.parametrize("kind", ["fast", "slow"])
 def test_depth_windows_join_and_rebuild_the_book(kind: str) -> None:
-    market = Market(SimParams(symbols=2, rate=2000, seed=3, book_levels=30), START_MS)
+    market = Market(SimParams(symbols=2, rate=60, seed=3, book_levels=30), START_MS)
     recorder = Recorder(market)
     first = {name: (listing.engine.update_id, book(listing)) for name, listing in market.by_name.items()}
-    market.advance(START_MS + 6000)
+    market.advance(START_MS + 60_000)
     for name, (update_id, mirror) in first.items():
         windows = recorder.of(kind, name)
-        assert len(windows) >= (50 if kind == "fast" else 5)
+        assert len(windows) >= (200 if kind == "fast" else 50)
         for _, _, _, (first_id, last_id), changes, engines_own in windows:
             assert first_id == update_id + 1
             apply(mirror, changes)

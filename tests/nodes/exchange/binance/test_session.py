@@ -152,6 +152,20 @@ async def test_without_the_pings_own_payload_the_connection_ends(
         assert client.exchange.counters.disconnects == {"pong_timeout": 1}
 
 
+async def test_a_pong_does_not_answer_a_later_ping(serve: Any, hand_clock: Any) -> None:
+    async with serve(QUIET, clock=hand_clock) as client:
+        ws = await client.connect("/ws", autoping=False)
+        payloads = []
+        for _ in range(4):
+            hand_clock.advance(20)
+            payloads.append((await ws.receive()).data)
+            if len(payloads) == 2:
+                await ws.pong(payloads[0])
+        hand_clock.advance(20)
+        last = await ws.receive()
+        assert (last.type, last.extra) == (CLOSE, "Pong timeout")
+
+
 async def test_a_clients_ping_is_answered_with_its_payload(serve: Any) -> None:
     async with serve(QUIET) as client:
         ws = await client.connect("/ws", autoping=False)

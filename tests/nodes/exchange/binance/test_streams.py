@@ -10,6 +10,9 @@ import msgspec
 import pytest
 
 from nodes.exchange import Exchange, SimParams
+from nodes.exchange.binance.streams import Streams
+from nodes.exchange.market import Market
+from nodes.exchange.wire import payload_of
 
 FAST = SimParams(symbols=1, rate=300, speed=20, seed=11, truth=True, truth_states=100_000, book_levels=30)
 
@@ -199,6 +202,38 @@ async def test_partial_books_are_the_top_of_the_engines_book(serve: Any) -> None
             state = states[event["lastUpdateId"]]
             assert event["bids"] == state["bids"][:levels]
             assert event["asks"] == state["asks"][:levels]
+
+
+class Inbox:
+    """A subscriber without a socket."""
+
+    def __init__(self, form: int) -> None:
+        self.form = form
+        self.frames: list[bytes] = []
+
+    def send(self, channel: Any, framed: bytes) -> None:
+        self.frames.append(framed)
+
+
+def test_an_event_is_encoded_once_for_all_who_want_the_same_form() -> None:
+    market = Market(SimParams(symbols=1, rate=100), 1_700_000_000_000)
+    streams = Streams(market)
+    market.listeners.append(streams)
+    inboxes = [Inbox(form) for form in (0, 1, 2, 3, 0, 1, 2, 3)]
+    for inbox in inboxes:
+        streams.add("btcusdt@trade", inbox)
+    market.advance(market.start_ms + 2000)
+    for first, second in zip(inboxes[:4], inboxes[4:], strict=True):
+        assert len(first.frames) > 20
+        assert all(one is other for one, other in zip(first.frames, second.frames, strict=True))
+    for raw, wrapped in ((0, 1), (2, 3)):
+        for one, other in zip(inboxes[raw].frames, inboxes[wrapped].frames, strict=True):
+            assert payload_of(other) == b'{"stream":"btcusdt@trade","data":' + payload_of(one) + b"}"
+    for inbox in inboxes:
+        streams.remove("btcusdt@trade", inbox)
+    count = len(inboxes[0].frames)
+    market.advance(market.now_ms + 2000)
+    assert len(inboxes[0].frames) == count
 
 
 async def test_names_that_look_alike_on_the_wire_are_refused() -> None:
