@@ -4,14 +4,15 @@
     events  --E1--------E2------->
     dead letters            d
 
-What is no market data (acknowledgements, notices) goes back to its connection. Malformed payloads, unknown kinds and
-unknown symbols go to the dead letters with their bytes: `malformed_json`, `invalid_utf8`, `wrong_type`, `unknown_kind`,
-`unknown_symbol`. Completes and fails with its source. Puts each frame, takes and puts one `ProviderRaw` and takes one
-`CanonicalEvent` per message; the next operator owns that.
+What is no market data (acknowledgements, notices) goes back to its connection. Malformed payloads, unknown
+kinds and unknown symbols go to the dead letters with their bytes: `malformed_json`, `invalid_utf8`,
+`wrong_type`, `unknown_kind`, `unknown_symbol`, `oversized`. Completes and fails with its source. Puts each
+frame, takes and puts one `ProviderRaw` and takes one `CanonicalEvent` per message, which the next operator
+owns.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, Protocol
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from msgspec import Meta, Struct
 
@@ -20,14 +21,18 @@ from flow.errors import FlowError, PoolTimeout
 from flow.events.canonical import CanonicalEvent, PooledEvent
 from flow.events.frames import ProviderRaw, WsFrame
 from flow.events.stream import Stream
-from flow.pool import Shelf
+from flow.pool import Shelf, release
 from flow.registry import Operator, operator, registry
 from flow.stage import Machine, stage
 
 __all__ = ["Codec", "DecodeParams", "Decoder", "Normalise", "Reading", "Refused", "Route", "decode"]
 
 Reading = Literal["eager", "lazy"]
-"""When the levels of books and the bodies of candles are parsed: with their frame, or when somebody reads them."""
+"""When the levels of books and the bodies of candles are parsed: with their frame, or when they are read."""
+
+MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
+MAX_DETAIL: Final = 300
+"""Characters kept of a detail, from both ends: parsers quote what they refuse, and say last where it is."""
 
 Normalise = Callable[[Any, PooledEvent], None]
 """(exchange-specific payload, slot to fill): sets payload, sequences and exchange_ts."""
@@ -38,6 +43,8 @@ class Refused(Exception):
 
     def __init__(self, reason: str, detail: str) -> None:
         self.reason = reason
+        if len(detail) > MAX_DETAIL:
+            detail = f"{detail[: MAX_DETAIL // 2]} ... {detail[-MAX_DETAIL // 2 :]}"
         super().__init__(detail)
 
 
@@ -49,17 +56,25 @@ class Route(Protocol):
 
 
 class Codec(Protocol):
-    """A provider's parser. `decode` gives a message whose type is the key of its route and whose `data` is the payload."""
+    """A provider's parser, made by a registered factory `(context, levels) -> Codec`.
+
+    `decode` gives a message whose type is the key of its route and whose `data` is the payload; it may be
+    another function after `unusual`. The decoder sets `counts`, which gives the messages decoded by stream.
+    """
 
     decode: Callable[[bytes], Any]
+    counts: Callable[[], Mapping[Stream, int]]
 
     def route(self, kind: type[Any]) -> Route:
         """The route of a message type that `decode` gave."""
         ...
 
     def unusual(self, payload: bytes, error: Exception) -> bool:
-        """What `decode` raised on: True where the codec has learnt the stream and `decode` will now take the payload,
-        False where it is no market data. Raises `Refused` for what can't be taken."""
+        """Judge what `decode` raised on.
+
+        True where the codec has learnt the stream and `decode` will now take the payload, False where it is
+        no market data. Raises `Refused` for what can't be taken.
+        """
         ...
 
 
@@ -72,16 +87,20 @@ class DecodeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             "eager parses them with their frame: right where a books node reads them anyway"
         ),
     ] = "lazy"
+    max_frame_bytes: Annotated[
+        int,
+        Meta(ge=1024, le=256 * 1024 * 1024, description="a longer frame is refused unread, as `oversized`"),
+    ] = MAX_FRAME_BYTES
 
 
 @operator("decode", pooled=True)
 def decode(params: DecodeParams, context: Context) -> Operator[WsFrame, CanonicalEvent]:
     """Typed decoding and normalisation; what it can't take is dead-lettered with the reason."""
-    make = registry.codecs.get(params.codec)
+    make: Callable[..., Codec] | None = registry.codecs.get(params.codec)
     if make is None:
         known = ", ".join(sorted(registry.codecs)) or "none"
         raise FlowError(f"unknown codec {params.codec!r}; known: {known}")
-    return stage(lambda: Decoder(make(context, params.levels), context))
+    return stage(lambda: Decoder(make(context, params.levels), context, params.max_frame_bytes))
 
 
 class Bound:
@@ -102,10 +121,12 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
 
     guards_itself = True
 
-    def __init__(self, codec: Codec, context: Context) -> None:
+    def __init__(self, codec: Codec, context: Context, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         super().__init__(context)
         self.codec = codec
+        self.max_frame_bytes = max_frame_bytes
         self.control = 0
+        codec.counts = self.counts
         self.bound: dict[type[Any], Bound] = {}
         self.raws = context.pools.of("ProviderRaw", ProviderRaw)
         self.events = context.pools.of("CanonicalEvent", PooledEvent)
@@ -118,9 +139,17 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
     def emitted(self) -> int:
         return sum(bound.count for bound in self.bound.values())
 
+    def counts(self) -> dict[Stream, int]:
+        """Messages decoded, by stream."""
+        return {bound.stream: bound.count for bound in self.bound.values()}
+
     def add(self, element: WsFrame) -> None:
+        data = element.payload
+        if len(data) > self.max_frame_bytes:
+            self.refuse(element, Refused("oversized", f"{len(data)} bytes"), "oversized")
+            return
         try:
-            message = self.codec.decode(element.payload)
+            message = self.codec.decode(data)
             bound = self.bound[type(message)]
         except Exception as error:
             self.take_unusual(element, error)
@@ -150,7 +179,8 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
         payload = frame.payload
         try:
             if isinstance(error, KeyError) or self.codec.unusual(payload, error):
-                self.bind(type(self.codec.decode(payload)))
+                message: object = self.codec.decode(payload)
+                self.bind(type(message))
             elif frame.connection.on_control(payload):
                 self.control += 1
                 self.give_back(frame, None, None, None)
@@ -172,13 +202,11 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
         self, frame: WsFrame, raw: ProviderRaw | None, event: PooledEvent | None, error: Exception | None
     ) -> None:
         """Put what was taken; a frame that failed is refused, one that met a dry pool is offered again."""
-        for item in (raw, event):
-            if item is not None and item.home is not None:
-                item.home.put(item)
+        release(raw)
+        release(event)
         if error is not None and not isinstance(error, PoolTimeout):
             self.refuse(frame, error, "wrong_type")
             return
-        if frame.home is not None:
-            frame.home.put(frame)
+        release(frame)
         if error is not None:
             raise error

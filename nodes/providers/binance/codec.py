@@ -183,19 +183,14 @@ def _refused(error: Exception) -> Refused:
         return error
     if isinstance(error, msgspec.ValidationError):
         detail = str(error)
-        return Refused("unknown_kind" if detail.endswith("`$.data.e`") else "wrong_type", _cut(detail))
+        return Refused("unknown_kind" if detail.endswith("`$.data.e`") else "wrong_type", detail)
     if isinstance(error, UnicodeDecodeError):
         return Refused("invalid_utf8", str(error))
     if isinstance(error, RecursionError):
         return Refused("malformed_json", "nested too deeply")
     if isinstance(error, msgspec.DecodeError):
         return Refused("malformed_json", str(error))
-    return Refused("wrong_type", _cut(f"{type(error).__name__}: {error}"))
-
-
-def _cut(detail: str) -> str:
-    """The parser quotes what it refuses, however long; where it stands is said last."""
-    return detail if len(detail) <= 240 else f"{detail[:120]} ... {detail[-100:]}"
+    return Refused("wrong_type", f"{type(error).__name__}: {error}")
 
 
 class BinanceCodec:
