@@ -1,7 +1,7 @@
 """The only reader of wall time.
 
-A clock is a callable that gives ns since the epoch. Operators are handed one through their context, so that virtual time
-can drive them; latency and timestamps of a run all come from the same one.
+A clock is a callable that gives ns since the epoch. Operators are handed one through their context, so that
+virtual time can drive them; latency and timestamps of a run all come from the same one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Components: nodes with a life-cycle.
 
-A graph's vertex is a node. Behind it stands an operator (pure, stream to stream) or a component, which owns something
-that must be started and stopped: a socket, a file, a task. Three shapes, told apart by the return annotation of the
-factory: a `Source[Out]` has only outputs, a `Transform[In, Out]` takes elements synchronously and also lives (it may
-fetch something), a `Consumer[In]` is the end of a path and reads a mailbox in a task of its own.
+A graph's vertex is a node. Behind it stands an operator (pure, stream to stream) or a component, which owns
+something that must be started and stopped: a socket, a file, a task. Three shapes, told apart by the return
+annotation of the factory: a `Source[Out]` has only outputs, a `Transform[In, Out]` takes elements
+synchronously and also lives (it may fetch something), a `Consumer[In]` is the end of a path and reads a
+mailbox in a task of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ Emit = Callable[[Any], None]
 
 
 class Component(ABC):
-    """Something with a life-cycle. `start` returns once it works; `stop` returns once nothing is left of it."""
+    """Something with a life-cycle. `start` returns once it works; `stop` returns once nothing is left of
+    it."""
 
     async def start(self) -> None:
         """Acquire what is needed. Sinks are started first, sources last."""
@@ -78,7 +80,8 @@ class Transform(Component, Generic[In, Out]):
 
 
 class Consumer(Component, Generic[In]):
-    """The end of a path. A handler that raises is reported and isolated; the next element is still delivered."""
+    """The end of a path. A handler that raises is reported and isolated; the next element is still
+    delivered."""
 
     @abstractmethod
     def handle(self, element: In) -> Any:

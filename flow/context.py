@@ -1,7 +1,7 @@
 """What a node is handed: its id, pools, dead letters, occurrences, clock and scheduler.
 
-Every default works in a bare `.pipe(...)`: a context of its own with private pools, the wall clock, and no dead-letter
-queue, so that what a stage can't process goes to `on_error`.
+Every default works in a bare `.pipe(...)`: a context of its own with private pools, the wall clock, and no
+dead-letter queue, so that what a stage can't process goes to `on_error`.
 """
 
 from __future__ import annotations
@@ -40,15 +40,16 @@ class Context:
         refs: dict[str, Any] | None = None,
     ) -> None:
         self.node_id = node_id
-        self.pools = pools or Pools()
+        self.pools = Pools() if pools is None else pools
         self.dead_letters = dead_letters
-        self.telemetry = telemetry or Telemetry()
+        self.telemetry = Telemetry() if telemetry is None else telemetry
         self.clock = clock
         self.scheduler = scheduler
         self.services: dict[str, Any] = {} if services is None else services
         self.mode = mode
-        self.refs = refs or {}
-        """What the run was told beside the YAML: `base_dir`, endpoints of an embedded exchange, recordings."""
+        self.refs: dict[str, Any] = {} if refs is None else refs
+        """What the run was told beside the YAML: `base_dir`, endpoints of an embedded exchange,
+        recordings."""
 
     def for_node(self, node_id: str) -> Context:
         """The same surroundings under another id."""

@@ -1,11 +1,13 @@
 """Bounded pools of reusable objects, with keyed free lists.
 
-A `Pool` owns at most `capacity` objects of one type. They lie on shelves, one per key (a stream, a connection), so that
-what never changes for a key is already in place when an object is taken. An object is out from `get` to `put`; its
-`home` is its shelf while it is out and None while it lies there, which is how a second put is found. `put` resets.
+A `Pool` owns at most `capacity` objects of one type. They lie on shelves, one per key (a stream, a
+connection), so that what never changes for a key is already in place when an object is taken. An object is
+out from `get` to `put`; its `home` is its shelf while it is out and None while it lies there, which is how a
+second put is found. `put` resets.
 
-Shelves are the hot path: the operators of this project call `shelf.get()` and `home.put(x)` and nothing else. Inside a
-synchronous chain `get` raises `PoolTimeout` at once where nothing is free; a source waits with `await pool.wait_free()`.
+Shelves are the hot path: the operators of this project call `shelf.get()` and `home.put(x)` and nothing else.
+Inside a synchronous chain `get` raises `PoolTimeout` at once where nothing is free; a source waits with
+`await pool.wait_free()`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
 
 from flow.errors import DoublePut, ForeignPut, PoolTimeout, WrongThread
 
@@ -54,7 +56,10 @@ class Shelf(Generic[T]):
 
     def put(self, item: T) -> None:
         """Take an object back, reset. A second put or a foreign object raises."""
-        if item.home is not self:
+        try:
+            if item.home is not self:
+                self.pool.misput(item)
+        except AttributeError:
             self.pool.misput(item)
         item.home = None
         item.reset()
@@ -91,42 +96,56 @@ class Pool(Generic[T]):
 
     def shelf(self, key: Hashable) -> Shelf[T]:
         """The free list of a key, made on first use. Raises `WrongThread` from another thread."""
-        if threading.get_ident() != self._thread:
-            raise WrongThread(f"the pool of {self.kind} belongs to another thread's event loop")
+        self.check_thread()
         shelf = self.shelves.get(key)
         if shelf is None:
             shelf = self.shelves[key] = (UnpooledShelf if self.is_off else Shelf)(self, key)
         return shelf
 
-    def make_for(self, shelf: Shelf[T]) -> T:
-        """A new object for a shelf that has none; at the limit one that lies free on another shelf gives way."""
-        if self.made < self.capacity:
-            self.made += 1
-        else:
-            donor = next((other for other in self.shelves.values() if other.free), None)
-            if donor is None:
-                self.timeouts += 1
-                raise PoolTimeout(self.kind, self.capacity)
-            donor.free.pop()
-        return self.fresh(shelf.key)
+    def check_thread(self) -> None:
+        """Raises `WrongThread` outside of the thread that made the pool."""
+        if threading.get_ident() != self._thread:
+            raise WrongThread(f"the pool of {self.kind} belongs to another thread's event loop")
 
-    def misput(self, item: T) -> NoReturn:
+    def make_for(self, shelf: Shelf[T]) -> T:
+        """A new object for a shelf that has none; at the limit one that lies free on another shelf gives
+        way."""
+        if self.made < self.capacity:
+            item = self.fresh(shelf.key)
+            self.made += 1
+            return item
+        donor = next((other for other in self.shelves.values() if other.free), None)
+        if donor is None:
+            self.timeouts += 1
+            raise PoolTimeout(self.kind, self.capacity)
+        item = self.fresh(shelf.key)
+        donor.free.pop()
+        return item
+
+    def misput(self, item: Any) -> NoReturn:
         """Say what is wrong with a put."""
-        if item.home is None:
+        if any(item is lying for shelf in self.shelves.values() for lying in shelf.free):
             raise DoublePut(f"{self.kind}: put of an object that is already in its pool")
-        raise ForeignPut(f"{self.kind}: put of an object that belongs elsewhere")
+        raise ForeignPut(f"{self.kind}: put of an object that belongs elsewhere, or to no pool")
 
     async def wait_free(self, timeout_ms: float = DEFAULT_WAIT_MS) -> None:
         """Return once an object is free. Raises `PoolTimeout` after `timeout_ms`, and counts it."""
+        self.check_thread()
         if self.free_count > 0:
             return
-        waiter = asyncio.get_running_loop().create_future()
-        self.waiters.append(waiter)
         try:
-            await asyncio.wait_for(waiter, timeout_ms / 1000)
+            async with asyncio.timeout(timeout_ms / 1000):
+                while self.free_count <= 0:
+                    await self._next_put()
         except TimeoutError:
             self.timeouts += 1
             raise PoolTimeout(self.kind, self.capacity, timeout_ms) from None
+
+    async def _next_put(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self.waiters.append(waiter)
+        try:
+            await waiter
         finally:
             if waiter in self.waiters:
                 self.waiters.remove(waiter)
@@ -180,7 +199,7 @@ class Pools:
     """The pools of one graph, by type name, made on first use with the settings given."""
 
     def __init__(self, settings: dict[str, PoolSettings] | None = None) -> None:
-        self.settings = settings or {}
+        self.settings = {} if settings is None else settings
         self.by_kind: dict[str, Pool[Any]] = {}
 
     def of(self, kind: str, make: Callable[[Any], T]) -> Pool[T]:
@@ -198,5 +217,5 @@ class Pools:
 def release(element: Any) -> None:
     """Put an element back where it came from; nothing happens to one that is not pooled."""
     home = getattr(element, "home", None)
-    if home is not None:
-        home.put(element)
+    if isinstance(home, Shelf):
+        cast(Shelf[Any], home).put(element)

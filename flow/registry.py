@@ -2,8 +2,8 @@
 
 `@operator("dedupe")` and `@node("console")` register a factory `(params, context) -> ...`. The return
 annotation says what it makes and its port types: `Operator[In, Out]`, `Source[Out]`, `Transform[In, Out]` or
-`Consumer[In]`; the annotation of `params` is its struct. `In` and `Out` may be unions, `Any`, or a TypeVar (what
-comes in goes out).
+`Consumer[In]`; the annotation of `params` is its struct. `In` and `Out` may be unions, `Any`, or a TypeVar
+(what comes in goes out).
 """
 
 from __future__ import annotations
@@ -184,7 +184,8 @@ class Factory(Generic[P, Made]):
         self._make = make
 
     def __call__(self, params: P | None = None, context: Context | None = None, **fields: Any) -> Made:
-        """Raises `msgspec.ValidationError` for fields that the parameters do not have or that are out of bounds."""
+        """Raises `msgspec.ValidationError` for fields that the parameters do not have or that are out of
+        bounds."""
         if params is None:
             params = cast(P, msgspec.convert(fields, self.spec.params))
         elif fields:
@@ -193,7 +194,8 @@ class Factory(Generic[P, Made]):
 
 
 class Decorator(Protocol):
-    """What turns a factory into a registered one, keeping the types of its parameters and of what it makes."""
+    """What turns a factory into a registered one, keeping the types of its parameters and of what it
+    makes."""
 
     def __call__(self, factory: Callable[[P, Context], Made], /) -> Factory[P, Made]: ...
 

@@ -1,7 +1,7 @@
 """Who receives what: the routing table of one graph.
 
-Keys are (symbol, provider), either may be `*`. Every change raises `version`; `route` stamps it on each event and
-`fan-out-clone` looks the audience up. A consumer without an entry of its own receives everything.
+Keys are (symbol, provider), either may be `*`. Every change raises `version`; `route` stamps it on each event
+and `fan-out-clone` looks the audience up. A consumer without an entry of its own receives everything.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ __all__ = ["EVERY", "RoutingTable"]
 
 EVERY = "*"
 Key = tuple[str, str]
+EVERYTHING: Key = (EVERY, EVERY)
 
 
 class RoutingTable:
@@ -27,17 +28,23 @@ class RoutingTable:
 
     def subscribe(self, consumer: str, symbol: str = EVERY, provider: str = EVERY) -> int:
         """Let a consumer receive a symbol of a provider; returns the version in force."""
-        keys = self.entries.setdefault(consumer, set())
-        if (symbol, provider) not in keys:
-            keys.add((symbol, provider))
+        key = (symbol, provider)
+        keys = self.entries.get(consumer)
+        if keys is None:
+            self.entries[consumer] = {key}
+            if key != EVERYTHING:
+                self._changed()
+        elif key not in keys:
+            keys.add(key)
             self._changed()
         return self.version
 
     def unsubscribe(self, consumer: str, symbol: str = EVERY, provider: str = EVERY) -> int:
-        """Take an entry back; a consumer left with an empty entry receives nothing but what is critical."""
-        keys = self.entries.setdefault(consumer, set())
+        """Take an entry back; a consumer left with an empty entry receives nothing but what is critical. One
+        without an entry of its own has the entry of everything, and no other to take back."""
+        keys = self.entries.get(consumer, {EVERYTHING})
         if (symbol, provider) in keys:
-            keys.discard((symbol, provider))
+            self.entries[consumer] = keys - {(symbol, provider)}
             self._changed()
         return self.version
 

@@ -1,12 +1,15 @@
 """Lifts a plain synchronous state machine into a reactivex operator, at the price of a function call.
 
-An operator is a `Machine`: `add(element)` takes one element and calls `self.emit` for what comes of it. `Stage` is the
-Observable around it: outside it is an ordinary operator for `.pipe(...)` (Rx grammar, disposal, schedulers, virtual time);
-where one stage subscribes to another they wire their callables directly, so a chain of stages is a chain of calls.
+An operator is a `Machine`: `add(element)` takes one element and calls `self.emit` for what comes of it.
+`Stage` is the Observable around it: outside it is an ordinary operator for `.pipe(...)` (Rx grammar,
+disposal, schedulers, virtual time); where one stage subscribes to another they wire their callables directly,
+so a chain of stages is a chain of calls.
 
-Errors. A machine guards its body, never its emit. What its body raises goes to the dead letters with the element, and the
-stream goes on; without a dead-letter queue (a bare `.pipe`) it goes to `on_error`. What a stock observer at the end of a
-chain raises is its own: it passes all guards and reaches whoever pushed the element. Ownership bugs pass all guards too.
+Errors. A machine guards its body, never its emit. What its body raises goes to the dead letters with the
+element, and the stream goes on; without a dead-letter queue (a bare `.pipe`) it goes to `on_error`. What a
+stock observer at the end of a chain raises is its own: it travels as `ObserverRaised` past all guards and
+reaches whoever pushed the element, as it was raised; a pooled element that it was handed goes back.
+`PoolTimeout` and ownership bugs pass all guards too.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.scheduler import TimeoutScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
+from flow.clock import NS_PER_S
 from flow.context import Context
 from flow.errors import OwnershipBug, PoolTimeout
 from flow.pool import release
@@ -29,12 +33,15 @@ from flow.pool import release
 __all__ = [
     "Fusable",
     "Machine",
+    "ObserverRaised",
     "SharedOutput",
     "Stage",
     "Subscription",
     "connect",
     "default_scheduler",
+    "shielded",
     "stage",
+    "unshielded",
 ]
 
 In = TypeVar("In")
@@ -44,29 +51,42 @@ OnError = Callable[[Exception], None]
 OnCompleted = Callable[[], None]
 
 
-class _ObserverRaised(BaseException):
+class ObserverRaised(BaseException):
     """Carries what a stock observer raised past the guards of the stages above it."""
 
     def __init__(self, error: Exception) -> None:
+        super().__init__(error)
         self.error = error
+        self.is_first = _MARK not in error.__dict__
+        """Whether no other observer further down the chain has raised it before."""
+        error.__dict__[_MARK] = True
+
+
+_MARK = "__raised_by_observer__"
 
 
 def _not_wired(element: Any) -> None:
     raise RuntimeError("a machine emits only while its stage is subscribed to")
 
 
+def _not_subscribed(error: Exception) -> None:
+    raise error
+
+
 class Machine(Generic[In, Out]):
     """The state of one operator and its verbs. Subclasses set what they need in `__init__(params, context)`.
 
-    `emit` is set by the stage. `scheduler` is where timers come from. `passed` counts the elements that were fully
-    handled, `dropped` those that were not passed on, by reason; `in_flight` counts what is held right now.
+    `emit` is set by the stage: read it anew for each element, as one that is emitted after the end is given
+    back instead. `scheduler` is where time comes from. `passed` counts the elements that were fully handled,
+    `dropped` those that were not passed on, by reason; `in_flight` counts what is held right now.
     """
 
     guards_itself: ClassVar[bool] = False
-    """True where `add` guards its own body; others are wrapped, at the price of one more call."""
+    """True where `add` guards its own body and not its emit; others are wrapped, at the price of one more
+    call."""
 
     emit: Callable[[Out], None] = staticmethod(_not_wired)
-    fail: OnError
+    fail: OnError = staticmethod(_not_subscribed)
     scheduler: abc.SchedulerBase
     context: Context
 
@@ -84,7 +104,25 @@ class Machine(Generic[In, Out]):
         """The source completed: emit what is held back."""
 
     def close(self) -> None:
-        """Disposed, completed or failed: stop timers and give back what is held. May be called more than once."""
+        """Disposed, completed or failed: stop timers, give back what is held, hold nothing more. May be
+        called twice."""
+
+    @property
+    def now_ns(self) -> int:
+        """The scheduler's time, for measuring against its timers."""
+        return round(self.scheduler.to_seconds(self.scheduler.now) * NS_PER_S)
+
+    def after(self, seconds: float, action: Callable[[], None]) -> abc.DisposableBase:
+        """Let the scheduler run `action` once. It is guarded as a body is; there is no element to refuse."""
+
+        def guarded(_: Any) -> None:
+            try:
+                action()
+            except Exception as error:
+                self.report(error)
+
+        run = unshielded(guarded)
+        return self.scheduler.schedule_relative(seconds, lambda scheduler, state=None: run(state))
 
     @property
     def in_flight(self) -> int:
@@ -107,7 +145,8 @@ class Machine(Generic[In, Out]):
         release(element)
 
     def refuse(self, element: Any, error: Exception, reason: str = "") -> None:
-        """Send an element that can't be processed to the dead letters, or the error downstream where there are none."""
+        """Send an element that can't be processed to the dead letters, or the error downstream where there
+        are none."""
         if isinstance(error, (OwnershipBug, PoolTimeout)):
             raise error
         if self.context.dead_letters is None:
@@ -115,8 +154,19 @@ class Machine(Generic[In, Out]):
             self.fail(error)
             return
         self.dead_lettered += 1
-        self.context.refuse(element, reason or type(error).__name__, str(error))
-        release(element)
+        try:
+            self.context.refuse(element, reason or type(error).__name__, str(error))
+        finally:
+            release(element)
+
+    def report(self, error: Exception) -> None:
+        """As `refuse`, for what a timer or the flush at completion raised: there is no element to count."""
+        if isinstance(error, (OwnershipBug, PoolTimeout)):
+            raise error
+        if self.context.dead_letters is None:
+            self.fail(error)
+        else:
+            self.context.refuse(None, type(error).__name__, str(error))
 
 
 class Fusable(Observable[Out]):
@@ -126,20 +176,50 @@ class Fusable(Observable[Out]):
     def wire(
         self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
-        """Subscribe without an observer. The callables obey the Rx grammar; emit is never guarded."""
+        """Subscribe without an observer. The callables are called by the Rx grammar, and raise nothing but
+        what passes guards: wrap those that may in `shielded`."""
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Out], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        on_next = observer.on_next
+        completed = shielded(lambda _: observer.on_completed())
+        try:
+            return self.wire(
+                shielded(observer.on_next), shielded(observer.on_error), lambda: completed(None), scheduler
+            )
+        except ObserverRaised as raised:
+            error = raised.error
+        raise error
 
-        def shielded(element: Any) -> None:
-            try:
-                on_next(element)
-            except Exception as error:
-                raise _ObserverRaised(error) from error
 
-        return self.wire(shielded, observer.on_error, observer.on_completed, scheduler)
+def shielded(call: Callable[[Any], None]) -> Callable[[Any], None]:
+    """What `call` raises is its own, and not the failure of whoever emits to it; the element, if pooled, goes
+    back."""
+
+    def shield(element: Any) -> None:
+        try:
+            call(element)
+        except Exception as error:
+            raised = ObserverRaised(error)
+            if raised.is_first:
+                release(element)
+            raise raised from None
+
+    return shield
+
+
+def unshielded(emit: Callable[[Any], None]) -> Callable[[Any], None]:
+    """For whoever pushes into a chain from outside: what a stock observer raised arrives as it was raised."""
+
+    def unshield(element: Any) -> None:
+        try:
+            emit(element)
+            return
+        except ObserverRaised as raised:
+            error = raised.error
+        raise error
+
+    return unshield
 
 
 class Subscription(abc.DisposableBase):
@@ -170,17 +250,15 @@ def connect(
     on_completed: OnCompleted,
     scheduler: abc.SchedulerBase | None,
 ) -> abc.DisposableBase:
-    """Subscribe bare callables to any Observable: directly where it is fusable, as an observer where it is stock."""
+    """Subscribe bare callables to any Observable: directly where it is fusable, as an observer where it is
+    stock."""
     if isinstance(source, Fusable):
         return source.wire(emit, on_error, on_completed, scheduler)
 
-    def unshielded(element: Any) -> None:
-        try:
-            emit(element)
-        except _ObserverRaised as raised:
-            raise raised.error from raised.error.__cause__
-
-    return source.subscribe(unshielded, on_error, on_completed, scheduler=scheduler)
+    completed = unshielded(lambda _: on_completed())
+    return source.subscribe(
+        unshielded(emit), unshielded(on_error), lambda: completed(None), scheduler=scheduler
+    )
 
 
 def default_scheduler() -> abc.SchedulerBase:
@@ -206,29 +284,50 @@ class Stage(Fusable[Out]):
     ) -> abc.DisposableBase:
         machine = self.machine = self.make()
         machine.emit = emit
-        machine.scheduler = scheduler or machine.context.scheduler or default_scheduler()
-        upstream = CompositeDisposable(Disposable(machine.close))
+        given = scheduler or machine.context.scheduler
+        machine.scheduler = given or default_scheduler()
         is_over = False
 
-        def end(notify: Callable[[], None], flush: bool) -> None:
+        def stop() -> None:
             nonlocal is_over
+            is_over = True
+            machine.emit = release
+            machine.close()
+
+        upstream = CompositeDisposable(Disposable(stop))
+
+        def fail(error: Exception) -> None:
+            if not is_over:
+                upstream.dispose()
+                on_error(error)
+
+        def complete() -> None:
             if is_over:
                 return
-            is_over = True
-            if flush:
-                machine.finish()
-            machine.close()
-            upstream.dispose()
-            notify()
+            is_complete = False
+            try:
+                _flush(machine)
+                is_complete = not is_over
+            finally:
+                upstream.dispose()
+            if is_complete:
+                on_completed()
 
-        machine.fail = lambda error: end(lambda: on_error(error), flush=False)
+        machine.fail = fail
         entry = machine.add if machine.guards_itself else _guarded(machine)
-        upstream.add(
-            connect(
-                self.source, entry, machine.fail, lambda: end(on_completed, flush=True), machine.scheduler
-            )
-        )
+        try:
+            upstream.add(connect(self.source, entry, fail, complete, given))
+        except BaseException:
+            upstream.dispose()
+            raise
         return upstream
+
+
+def _flush(machine: Machine[Any, Any]) -> None:
+    try:
+        machine.finish()
+    except Exception as error:
+        machine.report(error)
 
 
 def _guarded(machine: Machine[Any, Any]) -> OnNext:

@@ -1,7 +1,7 @@
 """Reactive operators, one a file: pure stream to stream, usable in YAML and in a bare `.pipe(...)`."""
 
-from operators.dedupe import dedupe
 from operators.decode import decode
+from operators.dedupe import dedupe
 from operators.fan_out_clone import fan_out_clone
 from operators.ingest import ingest
 from operators.order_buffer import order_buffer

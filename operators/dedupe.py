@@ -3,11 +3,13 @@
     events   --1--2--2--3--1--4-->
     unique   --1--2-----3-----4-->
 
-An id is (stream, sequence), or the `merge_id` where an event has one. The last `window` ids of a stream are remembered;
-a repeat among them is dropped as `duplicate`. Events of streams without numbers pass. Completes and fails with its source.
-Holds no event; memory is bounded by `window` numbers a stream.
+An id is (stream, sequence); that of a merged event is its `merge_id`, which the events that went into the
+merge bear too and do not go by. The last `window` ids of a stream are remembered; a repeat among them is
+dropped as `duplicate`. Events of streams without numbers pass. Completes and fails with its source. Holds no
+event; memory is bounded by `window` numbers a stream.
 """
 
+import sys
 from collections import deque
 from typing import Annotated
 
@@ -15,7 +17,7 @@ from msgspec import Meta, Struct
 
 from flow.context import Context
 from flow.events.canonical import CanonicalEvent
-from flow.events.stream import Sequence, Stream
+from flow.events.stream import EventType, Sequence, Stream
 from flow.registry import Operator, operator
 from flow.stage import Machine, stage
 
@@ -33,14 +35,17 @@ def dedupe(params: DedupeParams, context: Context) -> Operator[CanonicalEvent, C
 
 
 class Seen:
-    """The last ids of a stream, and the highest of them: a higher one needs no search."""
+    """The last ids of a stream, and the highest number among them: a higher one needs no search."""
 
-    __slots__ = ("append", "highest", "recent")
+    __slots__ = ("append", "highest", "is_merged", "is_numbered", "merge_ids", "recent")
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, stream: Stream, window: int) -> None:
         self.recent: deque[int] = deque(maxlen=window)
+        self.merge_ids: deque[str] = deque(maxlen=window)
         self.append = self.recent.append
-        self.highest = -1
+        self.is_merged = stream.event_type is EventType.MERGED
+        self.is_numbered = stream.sequence is not Sequence.NONE
+        self.highest = sys.maxsize if self.is_merged else -1
 
 
 class Deduper(Machine[CanonicalEvent, CanonicalEvent]):
@@ -50,34 +55,48 @@ class Deduper(Machine[CanonicalEvent, CanonicalEvent]):
         super().__init__(context)
         self.window = params.window
         self.seen: dict[Stream, Seen] = {}
-        self.merge_ids: deque[str] = deque(maxlen=params.window)
 
     def add(self, element: CanonicalEvent) -> None:
         try:
             seen = self.seen[element.stream]
-        except KeyError:
-            seen = self.seen[element.stream] = Seen(self.window)
-        sequence = element.sequence
-        if sequence > seen.highest:
-            seen.highest = sequence
-            seen.append(sequence)
-        elif self.is_repeat(element, seen):
+            sequence = element.sequence
+            if sequence > seen.highest:
+                seen.highest = sequence
+                seen.append(sequence)
+                is_repeat = False
+            else:
+                is_repeat = self.is_repeat(element, seen)
+        except Exception as error:
+            self.take_unusual(element, error)
+            return
+        if is_repeat:
             self.drop(element, "duplicate")
             return
         self.passed += 1
         self.emit(element)
 
+    def take_unusual(self, event: CanonicalEvent, error: Exception) -> None:
+        """The first event of a stream, or something that is no event."""
+        try:
+            if not isinstance(error, KeyError) or event.stream in self.seen:
+                raise error
+            self.seen[event.stream] = Seen(event.stream, self.window)
+        except Exception as fault:
+            self.refuse(event, fault)
+            return
+        self.add(event)
+
     def is_repeat(self, event: CanonicalEvent, seen: Seen) -> bool:
         """Whether an event that does not raise its stream's highest number was seen; remembers it if not."""
-        if event.merge_id is not None:
-            repeat = event.merge_id in self.merge_ids
-            if not repeat:
-                self.merge_ids.append(event.merge_id)
-            return repeat
-        if event.stream.sequence is Sequence.NONE:
+        if seen.is_merged and event.merge_id is not None:
+            is_repeat = event.merge_id in seen.merge_ids
+            if not is_repeat:
+                seen.merge_ids.append(event.merge_id)
+            return is_repeat
+        if not seen.is_numbered:
             return False
         if event.sequence in seen.recent:
             return True
         seen.append(event.sequence)
-        seen.highest = max(seen.recent)
+        seen.highest = sys.maxsize if seen.is_merged else max(seen.recent)
         return False

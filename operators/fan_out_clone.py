@@ -4,10 +4,11 @@
     subscriber 1  --a1----b1---->
     subscriber 2  --a2----b2---->
 
-Clones are ordinary unpooled events; their payload is shared, as no payload is ever changed. In a graph the routing table
-decides who receives a stream; an event that nobody receives is dropped as `unrouted`. A subscriber that raises is
-detached with its own error on its `on_error` and reported; the others receive on. Subscribers that come later receive from
-then on. The source is subscribed to with the first and left with the last. Holds nothing.
+Clones are ordinary unpooled events; their payload is shared, as no payload is ever changed. In a graph the
+routing table decides who receives a stream; an event that nobody receives is dropped as `unrouted`. A
+subscriber that raises is detached with its own error on its `on_error` and reported; the others receive on.
+One that meets a dry pool loses that clone, reported, and stays. Subscribers that come later receive from then
+on. The source is subscribed to with the first and left with the last. Holds nothing.
 """
 
 from collections.abc import Callable
@@ -16,16 +17,17 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 from reactivex import Observable, abc
-from reactivex.disposable import Disposable
+from reactivex.disposable import SingleAssignmentDisposable
 
 from flow.context import Context
-from flow.errors import OwnershipBug
+from flow.errors import OwnershipBug, PoolTimeout
 from flow.events.canonical import CanonicalEvent
 from flow.events.stream import Stream
 from flow.registry import Operator, operator
 from flow.routing import RoutingTable, routing_table
 from flow.stage import (
     Machine,
+    ObserverRaised,
     OnCompleted,
     OnError,
     OnNext,
@@ -34,9 +36,10 @@ from flow.stage import (
     connect,
     default_scheduler,
 )
-from flow.telemetry.occurrences import ConsumerFailed
+from flow.telemetry.occurrences import ConsumerFailed, PoolTimedOut
 
 __all__ = ["FanOut", "FanOutCloneParams", "FanOutStage", "fan_out_clone"]
+
 
 class FanOutCloneParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """No parameters."""
@@ -64,6 +67,18 @@ class Subscriber(Subscription):
     def dispose(self) -> None:
         self.stage.leave(self)
 
+    def silence(self) -> None:
+        """Nothing reaches it any more, also not of an emission that is under way."""
+        self.emit = self.take_back
+        self.on_error = self.on_completed = _ignore
+
+    def take_back(self, clone: CanonicalEvent) -> None:
+        self.sent -= 1
+
+
+def _ignore(*_: Any) -> None:
+    return
+
 
 class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
     """Who is subscribed, and per stream the callables of those whom the routing table lets receive it."""
@@ -79,15 +94,18 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
         self.targets: dict[Stream, list[Subscriber]] = {}
 
     def add(self, element: CanonicalEvent) -> None:
+        clone = None
         try:
             targets = self.targets[element.stream]
-        except KeyError:
-            targets = self.resolve(element.stream)
-        if not targets:
+            if targets:
+                element.emit_ts = self.clock()
+                clone = element.own()
+        except Exception as error:
+            self.take_unusual(element, error)
+            return
+        if clone is None:
             self.drop(element, "unrouted")
             return
-        element.emit_ts = self.clock()
-        clone = element.own()
         home = getattr(element, "home", None)
         if home is not None:
             home.put(element)
@@ -97,25 +115,57 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
             subscriber.sent += 1
             try:
                 subscriber.emit(clone if subscriber is last else replace(clone))
-            except Exception as error:
-                self.detach_raising(subscriber, error)
+            except (Exception, ObserverRaised) as raised:
+                self.isolate(subscriber, raised)
+
+    def take_unusual(self, event: CanonicalEvent, error: Exception) -> None:
+        """The first event of a stream since the routing changed, or something that is no event."""
+        try:
+            if not isinstance(error, KeyError) or event.stream in self.targets:
+                raise error
+            self.targets[event.stream] = self.resolve(event.stream)
+        except Exception as fault:
+            self.refuse(event, fault)
+            return
+        self.add(event)
 
     def resolve(self, stream: Stream) -> list[Subscriber]:
         allowed = set(self.table.audience(stream, [subscriber.name for subscriber in self.subscribers]))
-        found = [subscriber for subscriber in self.subscribers if subscriber.name in allowed]
-        self.targets[stream] = found
-        return found
+        return [subscriber for subscriber in self.subscribers if subscriber.name in allowed]
 
     def reroute(self) -> None:
         """The table or the subscribers changed: look every stream up anew."""
         self.targets = {}
 
-    def detach_raising(self, subscriber: Subscriber, error: Exception) -> None:
+    def isolate(self, subscriber: Subscriber, raised: Exception | ObserverRaised) -> None:
+        """Detach a subscriber that raised, with its own error; a dry pool is not its fault."""
+        error = raised.error if isinstance(raised, ObserverRaised) else raised
         if isinstance(error, OwnershipBug):
-            raise error
+            raise raised
+        if isinstance(error, PoolTimeout):
+            self.context.occurred(PoolTimedOut(error.kind))
+            return
+        on_error = subscriber.on_error
         self.remove(subscriber)
+        subscriber.silence()
+        self.report_failure(subscriber, error)
+        self.notify(subscriber, lambda: on_error(error), known=error)
+
+    def notify(
+        self, subscriber: Subscriber, call: Callable[[], None], known: Exception | None = None
+    ) -> None:
+        """Tell one subscriber of the end; what it raises then is its own, reported unless `known`."""
+        try:
+            call()
+        except (Exception, ObserverRaised) as raised:
+            error = raised.error if isinstance(raised, ObserverRaised) else raised
+            if isinstance(error, OwnershipBug):
+                raise
+            if error is not known:
+                self.report_failure(subscriber, error)
+
+    def report_failure(self, subscriber: Subscriber, error: Exception) -> None:
         self.context.occurred(ConsumerFailed(subscriber.name, type(error).__name__, str(error)))
-        subscriber.on_error(error)
 
     def remove(self, subscriber: Subscriber) -> None:
         self.subscribers = [other for other in self.subscribers if other is not subscriber]
@@ -129,7 +179,7 @@ class FanOutStage(SharedOutput[CanonicalEvent]):
         super().__init__()
         self.source = source
         self.machine = FanOut(context)
-        self._upstream: abc.DisposableBase | None = None
+        self._upstream: SingleAssignmentDisposable | None = None
         self._ended: Callable[[Subscriber], None] | None = None
 
     def wire(
@@ -154,17 +204,32 @@ class FanOutStage(SharedOutput[CanonicalEvent]):
         machine.subscribers = [*machine.subscribers, subscriber]
         machine.reroute()
         if self._upstream is None:
-            machine.fail = self._fail
-            scheduler = scheduler or machine.context.scheduler or default_scheduler()
-            self._upstream = Disposable()
-            self._upstream = connect(self.source, machine.add, self._fail, self._complete, scheduler)
+            self._connect(scheduler or machine.context.scheduler)
         return subscriber
+
+    def _connect(self, scheduler: abc.SchedulerBase | None) -> None:
+        machine = self.machine
+        machine.fail = self._fail
+        machine.scheduler = scheduler or default_scheduler()
+        upstream = self._upstream = SingleAssignmentDisposable()
+        try:
+            upstream.disposable = connect(self.source, machine.add, self._fail, self._complete, scheduler)
+        except BaseException:
+            self._disconnect()
+            machine.subscribers = []
+            machine.reroute()
+            raise
 
     def leave(self, subscriber: Subscriber) -> None:
         """Unsubscribe; the last one to leave disposes the source."""
+        subscriber.silence()
         self.machine.remove(subscriber)
-        if not self.machine.subscribers and self._upstream is not None:
-            upstream, self._upstream = self._upstream, None
+        if not self.machine.subscribers:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
             upstream.dispose()
 
     def _fail(self, error: Exception) -> None:
@@ -177,5 +242,10 @@ class FanOutStage(SharedOutput[CanonicalEvent]):
         if self._ended is not None:
             return
         self._ended = notify
-        for subscriber in self.machine.subscribers:
-            notify(subscriber)
+        machine = self.machine
+        subscribers, machine.subscribers = machine.subscribers, []
+        machine.reroute()
+        self._disconnect()
+        for subscriber in subscribers:
+            machine.notify(subscriber, lambda subscriber=subscriber: notify(subscriber))
+            subscriber.silence()

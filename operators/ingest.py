@@ -3,8 +3,8 @@
     arrivals  --a--b-----c-->
     frames    --A--B-----C-->     received_at = the clock at each
 
-Drops nothing. An exhausted frame pool raises `PoolTimeout` to the source, which waits and offers the arrival again.
-Completes and fails with its source. Takes one `WsFrame` per arrival; the next operator puts it.
+Drops nothing. An exhausted frame pool raises `PoolTimeout` to the source, which waits and offers the arrival
+again. Completes and fails with its source. Takes one `WsFrame` per arrival; the next operator puts it.
 """
 
 from msgspec import Struct
@@ -40,14 +40,27 @@ class Ingester(Machine[Arrival, WsFrame]):
         self.shelves: dict[Connection, Shelf[WsFrame]] = {}
 
     def add(self, element: Arrival) -> None:
-        connection, payload = element
         try:
+            connection, payload = element
             shelf = self.shelves[connection]
-        except KeyError:
-            shelf = self.shelves[connection] = self.pool.shelf(connection)
+        except Exception as error:
+            self.take_unusual(element, error)
+            return
         frame = shelf.get()
         frame.payload = payload
         frame.received_at = self.clock()
         frame.trace_id = number = self.passed + 1
         self.emit(frame)
         self.passed = number
+
+    def take_unusual(self, arrival: Arrival, error: Exception) -> None:
+        """The first arrival of a connection, or something that is no arrival."""
+        if not isinstance(error, KeyError):
+            self.refuse(arrival, error)
+            return
+        connection, _ = arrival
+        if not isinstance(connection, Connection):  # pyright: ignore[reportUnnecessaryIsInstance]
+            self.refuse(arrival, TypeError(f"an arrival names its Connection, not {connection!r:.80}"))
+            return
+        self.shelves[connection] = self.pool.shelf(connection)
+        self.add(arrival)

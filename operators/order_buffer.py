@@ -3,19 +3,22 @@
     events   --1--2--4--3------5--7-----(150 ms)--->
     ordered  --1--2-----(3,4)--5-----------7------->
 
-An event that is next in line by its stream's kind of sequence leaves in the same call. Only a real gap waits (`contiguous`
-and `range` streams): at most `lateness_ms`, looked at every `flush_ms`, and at most `capacity` events. Then the missing
-numbers are given up (`gaps` counts) and the stream goes on. `monotone` streams can't have a gap, so nothing of them
-waits; streams without numbers pass. There is no order between streams.
+An event that is next in line by its stream's kind of sequence leaves in the same call. Only a real gap waits
+(`contiguous` and `range` streams): at most `lateness_ms`, looked at every `flush_ms`, and at most `capacity`
+events. Then the missing numbers are given up (`gaps` counts) and the stream goes on. `monotone` streams can't
+have a gap, so nothing of them waits; streams without numbers pass. There is no order between streams.
 
-Dropped, as `LateEventDropped`: `duplicate` (its number has left already) and `late` (its number was given up). A number far
-back with a newer exchange time means that the exchange began to count anew: the stream follows. Completion flushes in
-order; an error or disposal releases what is held. Holds pooled events, at most `capacity` a stream.
+Dropped, as `LateEventDropped`: `duplicate` (its number has left already) and `late` (its number was given
+up). A number behind with an exchange time newer by more than `lateness_ms` means that the exchange began to
+count anew, and the stream follows; where the exchange gives no time, a run of 32 rising numbers behind with
+none in line between them does. Completion flushes in order; an error or disposal releases what is held. Holds
+pooled events, at most `capacity` a stream.
 """
 
 import heapq
 from collections import deque
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 from reactivex import abc
@@ -32,6 +35,12 @@ from flow.telemetry.occurrences import LateEventDropped
 __all__ = ["OrderBuffer", "OrderBufferParams", "order_buffer"]
 
 
+RESTART_RUN: Final = 32
+"""Rising numbers behind the line, without exchange time, that mean a new count."""
+TOLERANCE_NS: Final = NS_PER_MS // 2
+"""How far a timer may be early by rounding."""
+
+
 class OrderBufferParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lateness_ms: Annotated[int, Meta(ge=0, le=60_000, description="how long a gap may stay open")] = 150
     flush_ms: Annotated[int, Meta(ge=1, le=10_000, description="how often open gaps are looked at")] = 50
@@ -45,9 +54,10 @@ def order_buffer(params: OrderBufferParams, context: Context) -> Operator[Canoni
 
 
 class Line:
-    """One stream's place in its numbering. `held` is a heap of (first number, arrival, due, event)."""
+    """One stream's place in its numbering. `held` is a heap of (first number, arrival, due, event). `behind`
+    counts the rising numbers behind: (how many, the last of them, what was next)."""
 
-    __slots__ = ("exchange_ts", "given_up", "held", "is_monotone", "is_numbered", "next")
+    __slots__ = ("behind", "exchange_ts", "given_up", "held", "is_monotone", "is_numbered", "next")
 
     def __init__(self, stream: Stream) -> None:
         self.next = -1
@@ -56,6 +66,19 @@ class Line:
         self.is_monotone = stream.sequence is Sequence.MONOTONE
         self.held: list[tuple[int, int, int, CanonicalEvent]] = []
         self.given_up: deque[tuple[int, int]] = deque(maxlen=16)
+        self.behind = (0, -1, -1)
+
+    def counts_anew(self, event: CanonicalEvent, tolerance_ns: int) -> bool:
+        """Whether an event with a number behind is the first of a new count."""
+        if self.exchange_ts and event.exchange_ts:
+            return event.exchange_ts > self.exchange_ts + tolerance_ns
+        run, last, awaited = self.behind
+        run = run + 1 if awaited == self.next and event.sequence > last else 1
+        self.behind = (run, event.sequence, self.next)
+        return run >= RESTART_RUN
+
+
+Verb = Callable[[CanonicalEvent, Line], None]
 
 
 class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
@@ -79,31 +102,51 @@ class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
     def add(self, element: CanonicalEvent) -> None:
         try:
             line = self.lines[element.stream]
-        except KeyError:
-            line = self.lines[element.stream] = Line(element.stream)
-        if not line.held and (
-            element.first_sequence == line.next or (line.is_monotone and element.sequence >= line.next)
-        ):
-            line.next = element.sequence + 1
+            if not line.held and (
+                element.first_sequence == line.next or (line.is_monotone and element.sequence >= line.next)
+            ):
+                line.next = element.sequence + 1
+                line.exchange_ts = element.exchange_ts
+                act = None
+            else:
+                act = self.place(element, line)
+        except Exception as error:
+            self.take_unusual(element, error)
+            return
+        if act is None:
             self.passed += 1
             self.emit(element)
-            return
-        self.place(element, line)
-
-    def place(self, event: CanonicalEvent, line: Line) -> None:
-        """Everything but the next in line."""
-        if not line.is_numbered:
-            self.passed += 1
-            self.emit(event)
-        elif line.next < 0:
-            self.leave(event, line)
-        elif event.sequence < line.next:
-            self.judge_old(event, line)
-        elif event.first_sequence <= line.next:
-            self.leave(event, line)
-            self.release_ready(line)
         else:
-            self.hold(event, line)
+            act(element, line)
+
+    def take_unusual(self, event: CanonicalEvent, error: Exception) -> None:
+        """The first event of a stream, or something that is no event."""
+        try:
+            if not isinstance(error, KeyError) or event.stream in self.lines:
+                raise error
+            self.lines[event.stream] = Line(event.stream)
+        except Exception as fault:
+            self.refuse(event, fault)
+            return
+        self.add(event)
+
+    def place(self, event: CanonicalEvent, line: Line) -> Verb:
+        """What is to be done with an event that is not the next in line."""
+        if not line.is_numbered:
+            return self.hand_on
+        if event.sequence < line.next:
+            return self.judge_old
+        if line.next < 0 or event.first_sequence <= line.next:
+            return self.close_gap
+        return self.hold
+
+    def hand_on(self, event: CanonicalEvent, line: Line) -> None:
+        self.passed += 1
+        self.emit(event)
+
+    def close_gap(self, event: CanonicalEvent, line: Line) -> None:
+        self.leave(event, line)
+        self.release_ready(line)
 
     def leave(self, event: CanonicalEvent, line: Line) -> None:
         line.next = event.sequence + 1
@@ -112,8 +155,8 @@ class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
         self.emit(event)
 
     def judge_old(self, event: CanonicalEvent, line: Line) -> None:
-        """An event whose numbers are behind: late, a duplicate, or the first after the exchange began to count anew."""
-        if event.exchange_ts > line.exchange_ts + self.lateness_ns and line.exchange_ts:
+        """An event whose numbers are behind: late, a duplicate, or the first of a new count."""
+        if line.counts_anew(event, self.lateness_ns):
             self.release_all(line)
             line.given_up.clear()
             self.leave(event, line)
@@ -125,26 +168,32 @@ class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
 
     def hold(self, event: CanonicalEvent, line: Line) -> None:
         """Wait for what is missing before this event."""
+        if self.is_closed:
+            self.drop(event, "disposed")
+            return
         self.arrivals += 1
-        due = self.context.clock() + self.lateness_ns
+        due = self.now_ns + self.lateness_ns
         heapq.heappush(line.held, (event.first_sequence, self.arrivals, due, event))
+        self.schedule()
         while len(line.held) > self.capacity:
             self.give_up_gap(line)
-        if line.held and self.timer is None:
-            self.schedule()
+        self.release_ready(line)
 
     def schedule(self) -> None:
-        self.timer = self.scheduler.schedule_relative(self.flush_s, self.close_due)
+        if self.timer is None:
+            self.timer = self.after(self.flush_s, self.close_due)
 
-    def close_due(self, scheduler: abc.SchedulerBase | None = None, state: Any = None) -> None:
+    def close_due(self) -> None:
         """Give up the gaps that stayed open too long; runs only while something is held."""
-        now = self.context.clock()
         self.timer = None
-        for line in list(self.lines.values()):
-            while line.held and min(entry[2] for entry in line.held) <= now:
-                self.give_up_gap(line)
-        if not self.is_closed and self.timer is None and self.in_flight:
-            self.schedule()
+        now = self.now_ns + TOLERANCE_NS
+        try:
+            for line in list(self.lines.values()):
+                while line.held and min(entry[2] for entry in line.held) <= now:
+                    self.give_up_gap(line)
+        finally:
+            if self.in_flight and not self.is_closed:
+                self.schedule()
 
     def give_up_gap(self, line: Line) -> None:
         """Go on with the lowest number held, and with all that follows it without a gap."""

@@ -3,9 +3,10 @@
     events  --a-----b--(subscribe)--c-->
     routed  --a1----b1--------------c2->
 
-`table` says what each consumer receives, as [symbol, provider] pairs in which `*` stands for all; a consumer without an
-entry receives everything. Changes at run time go through the graph's `RoutingTable`; each raises the version. Critical
-events are routed to every consumer. Drops nothing, holds nothing. Completes and fails with its source.
+`table` says what each consumer receives, as [symbol, provider] pairs in which `*` stands for all; a consumer
+without an entry receives everything, one with an empty list nothing but what is critical. Changes at run time
+go through the graph's `RoutingTable`; each raises the version. Critical events are routed to every consumer.
+Drops nothing, holds nothing. Completes and fails with its source.
 """
 
 from typing import Annotated
@@ -15,7 +16,7 @@ from msgspec import Meta, Struct, field
 from flow.context import Context
 from flow.events.canonical import CanonicalEvent
 from flow.registry import Operator, operator
-from flow.routing import routing_table
+from flow.routing import RoutingTable, routing_table
 from flow.stage import Machine, stage
 
 __all__ = ["RouteParams", "Router", "route"]
@@ -30,20 +31,27 @@ class RouteParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 @operator("route", pooled=True)
 def route(params: RouteParams, context: Context) -> Operator[CanonicalEvent, CanonicalEvent]:
     """Versioned routing by (symbol, provider) to consumers."""
-    return stage(lambda: Router(params, context))
+    table = context.service("routing", routing_table)
+    for consumer, pairs in params.table.items():
+        if not pairs:
+            table.unsubscribe(consumer)
+        for symbol, provider in pairs:
+            table.subscribe(consumer, symbol, provider)
+    return stage(lambda: Router(table, context))
 
 
 class Router(Machine[CanonicalEvent, CanonicalEvent]):
     guards_itself = True
 
-    def __init__(self, params: RouteParams, context: Context) -> None:
+    def __init__(self, table: RoutingTable, context: Context) -> None:
         super().__init__(context)
-        self.table = context.service("routing", routing_table)
-        for consumer, pairs in params.table.items():
-            for symbol, provider in pairs:
-                self.table.subscribe(consumer, symbol, provider)
+        self.table = table
 
     def add(self, element: CanonicalEvent) -> None:
-        element.routing_version = self.table.version
+        try:
+            element.routing_version = self.table.version
+        except Exception as error:
+            self.refuse(element, error)
+            return
         self.passed += 1
         self.emit(element)

@@ -1,9 +1,10 @@
 """Canonical events: what every provider's traffic is turned into, and what consumers receive.
 
-`CanonicalEvent` is the view that operators and consumers are written against. Two classes stand behind it with the same
-fields: `PooledEvent`, a reusable slot that travels from `decode` to `fan-out-clone` and belongs to one operator at a
-time, and `OwnedEvent`, an ordinary immutable-by-convention clone that a consumer may keep. A payload is one of the views
-of `flow.events.payloads`; it is never changed after decoding, so clones share it.
+`CanonicalEvent` is the view that operators and consumers are written against. Two classes stand behind it
+with the same fields: `PooledEvent`, a reusable slot that travels from `decode` to `fan-out-clone` and belongs
+to one operator at a time, and `OwnedEvent`, an ordinary immutable-by-convention clone that a consumer may
+keep. A payload is one of the views of `flow.events.payloads`; it is never changed after decoding, so clones
+share it.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ FIELDS: Final = (
 class CanonicalEvent:
     """One event of one stream. All timestamps are ns since the epoch, 0 where unknown.
 
-    `first_sequence..sequence` is the range of the exchange's numbers that the event covers (equal for single numbers).
-    `ingest_ts` is the one clock reading on receipt; `exchange_ts` is the exchange's own clock, not ours.
+    `first_sequence..sequence` is the range of the exchange's numbers that the event covers (equal for single
+    numbers). `ingest_ts` is the one clock reading on receipt; `exchange_ts` is the exchange's own clock, not
+    ours.
     """
 
     __slots__ = ()
@@ -141,7 +143,8 @@ class OwnedEvent(Struct, CanonicalEvent, gc=False, eq=False):
 
 
 class PooledEvent(CanonicalEvent):
-    """A slot of the `CanonicalEvent` pool, keyed by stream. `home` is its shelf while it is out, else None."""
+    """A slot of the `CanonicalEvent` pool, keyed by stream. `home` is its shelf while it is out, else
+    None."""
 
     __slots__ = (*FIELDS, "home")
 

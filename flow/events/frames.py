@@ -1,6 +1,7 @@
 """What arrives on a wire, before anything is known of it.
 
-Both types are pooled. A `Connection` is the key of a frame's slot, a route of the codec is the key of a raw's.
+Both types are pooled. A `Connection` is the key of a frame's slot, a route of the codec is the key of a
+raw's.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ def _ignore_control(payload: bytes) -> bool:
 class Connection:
     """One connection of one provider: what frames name as their origin.
 
-    `on_control` takes the payloads that are not market data (acknowledgements, errors, notices) back to whoever keeps the
-    connection; it returns whether it understood them.
+    `on_control` takes the payloads that are not market data (acknowledgements, errors, notices) back to
+    whoever keeps the connection; it returns whether it understood them.
     """
 
     __slots__ = ("connection_id", "on_control", "provider")
@@ -45,7 +46,8 @@ Arrival = tuple[Connection, bytes]
 
 
 class WsFrame:
-    """One received frame. Keyed by `connection`; `received_at` in ns since the epoch, the one clock reading."""
+    """One received frame. Keyed by `connection`; `received_at` in ns since the epoch, the one clock
+    reading."""
 
     __slots__ = ("connection", "home", "message_type", "payload", "received_at", "trace_id")
 

@@ -8,7 +8,8 @@ __all__ = ["Home"]
 
 
 class Home(Protocol):
-    """What a pooled object names while it is out: its shelf. None while it lies there, or where it is nobody's."""
+    """What a pooled object names while it is out: its shelf. None while it lies there, or where it is
+    nobody's."""
 
     def put(self, item: Any) -> None:
         """Take the object back, reset. A second put or a foreign object raises an `OwnershipBug`."""

@@ -1,9 +1,10 @@
 """Typed payloads of canonical events, as views.
 
-A view names the fields and what can be computed from them; it holds nothing. A provider's wire structs inherit a view and
-map the wire's names to it, so that normalising a frame copies nothing; the `*Data` structs are the plain ones, for tests,
-for conflated states and for providers whose wire differs too much. Prices and quantities are decimal strings with the
-exchange's own digits; the `_float` properties are conveniences that round.
+A view names the fields and what can be computed from them; it holds nothing. A provider's wire structs
+inherit a view and map the wire's names to it, so that normalising a frame copies nothing; the `*Data` structs
+are the plain ones, for tests, for conflated states and for providers whose wire differs too much. Prices and
+quantities are decimal strings with the exchange's own digits; the `_float` properties are conveniences that
+round.
 """
 
 from __future__ import annotations
@@ -166,7 +167,8 @@ class Kline:
 
 
 class BookLevels:
-    """Levels of a book: bids from the highest price down, asks from the lowest up, where the exchange sorts them."""
+    """Levels of a book: bids from the highest price down, asks from the lowest up, where the exchange sorts
+    them."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
 """What an event belongs to: its type and its stream.
 
-A stream is (provider, symbol, event type, channel). One `Stream` object exists per stream and graph: it is compared and
-hashed by identity, so a dict keyed by it costs what a dict keyed by an int costs.
+A stream is (provider, symbol, event type, channel). One `Stream` object exists per stream and graph: it is
+compared and hashed by identity, so a dict keyed by it costs what a dict keyed by an int costs.
 """
 
 from __future__ import annotations

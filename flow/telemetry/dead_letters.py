@@ -1,16 +1,19 @@
 """The dead-letter queue: what could not be processed, with the reason and the original, bounded.
 
-Critical entries are evicted last: when the queue is full the oldest entry of the lowest priority goes, and is counted.
+Critical entries are evicted last: when the queue is full the oldest entry of the lowest priority goes, and is
+counted. Describing an element never fails, whatever is wrong with it, except for ownership bugs, which pass.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import Struct
 
+from flow.errors import OwnershipBug
 from flow.events.canonical import CanonicalEvent
 from flow.events.frames import ProviderRaw, WsFrame
 from flow.events.stream import CRITICAL
@@ -18,6 +21,10 @@ from flow.events.stream import CRITICAL
 __all__ = ["DeadLetter", "DeadLetters"]
 
 MAX_ORIGINAL_BYTES: Final = 4096
+MAX_LEVELS: Final = 50
+"""Levels a side that are kept of a book."""
+
+log = logging.getLogger(__name__)
 
 
 class DeadLetter(Struct, gc=False):
@@ -37,8 +44,18 @@ class DeadLetter(Struct, gc=False):
     @classmethod
     def of(cls, node: str, reason: str, element: Any, detail: str, at: int) -> DeadLetter:
         """Describe any element; nothing of it is kept but copies."""
+        try:
+            return cls._described(node, reason, detail, at, element)
+        except OwnershipBug:
+            raise
+        except Exception as error:
+            kept = {"type": type(element).__name__, "unreadable": f"{type(error).__name__}: {error}"[:500]}
+            return cls(node, reason, detail, at, kept)
+
+    @classmethod
+    def _described(cls, node: str, reason: str, detail: str, at: int, element: Any) -> DeadLetter:
         if isinstance(element, WsFrame):
-            payload = bytes(element.payload)
+            payload = _bytes(element.payload)
             return cls(node, reason, detail, at, payload[:MAX_ORIGINAL_BYTES], len(payload), element.provider)
         if isinstance(element, CanonicalEvent):
             is_critical = element.stream.event_type in CRITICAL
@@ -46,9 +63,13 @@ class DeadLetter(Struct, gc=False):
         if isinstance(element, ProviderRaw):
             return cls(node, reason, detail, at, {"repr": _repr(element.payload)}, 0, element.provider)
         if isinstance(element, (bytes, bytearray, memoryview)):
-            payload = bytes(element)
+            payload = _bytes(cast(Any, element))
             return cls(node, reason, detail, at, payload[:MAX_ORIGINAL_BYTES], len(payload))
         return cls(node, reason, detail, at, {"repr": _repr(element)})
+
+
+def _bytes(payload: Any) -> bytes:
+    return payload.encode("utf-8", "replace") if isinstance(payload, str) else bytes(payload)
 
 
 def _repr(element: Any) -> str:
@@ -57,9 +78,17 @@ def _repr(element: Any) -> str:
 
 def _row(event: CanonicalEvent) -> dict[str, Any]:
     try:
-        return event.row()
+        row = event.row()
+    except OwnershipBug:
+        raise
     except Exception as error:  # a lazily read payload may be what is wrong with it
-        return {"event_id": event.event_id, "unreadable": str(error)}
+        return {"event_id": event.event_id, "unreadable": str(error)[:500]}
+    payload = row["payload"]
+    for side in ("bids", "asks"):
+        if len(payload.get(side, ())) > MAX_LEVELS:
+            payload[f"{side}_cut_from"] = len(payload[side])
+            payload[side] = payload[side][:MAX_LEVELS]
+    return row
 
 
 class DeadLetters:
@@ -84,7 +113,12 @@ class DeadLetters:
             (self._ordinary or self._critical).popleft()
             self.evicted += 1
         for listener in self.listeners.get(letter.node, ()):
-            listener(letter)
+            try:
+                listener(letter)
+            except OwnershipBug:
+                raise
+            except Exception:
+                log.exception("a reader of the dead letters of %s raised", letter.node)
 
     def read(self) -> list[DeadLetter]:
         """The letters kept, oldest first, those of critical events after the others."""

@@ -2,8 +2,9 @@
 
     in = out + coalesced + dropped (by reason) + dead_lettered + in_flight
 
-`in` is counted by whoever puts an element on the edge, `out` by whoever took it off and handled it, `in_flight` from the
-containers. No figure is computed from the others, so an element that vanishes shows as a difference.
+`in` is counted by whoever puts an element on the edge, `out` by whoever took it off and handled it,
+`in_flight` from the containers. No figure is computed from the others, so an element that vanishes shows as a
+difference.
 """
 
 from __future__ import annotations

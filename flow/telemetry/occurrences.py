@@ -1,17 +1,17 @@
 """Occurrences: what operations should know of, a struct each, named by a past participle.
 
-Operators report; nothing that consumers receive comes from here. A counter per (node, name, labels) is always kept; the
-listeners (logs, tests) get the structs.
+Operators report; nothing that consumers receive comes from here. A counter per (node, name, labels) is always
+kept; the listeners (logs, tests) get the structs, and one that raises is logged and disturbs nobody.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import ClassVar
 
 from msgspec import Struct
-from msgspec.structs import asdict
 
 __all__ = [
     "BackpressureTriggered",
@@ -27,6 +27,8 @@ __all__ = [
     "StreamStale",
     "Telemetry",
 ]
+
+log = logging.getLogger(__name__)
 
 
 class Occurrence(Struct, frozen=True, gc=False):
@@ -130,10 +132,13 @@ class Telemetry:
         self.listeners: list[Callable[[str, Occurrence], None]] = []
 
     def report(self, node_id: str, occurrence: Occurrence) -> None:
-        values = asdict(occurrence)
-        self.counts[(node_id, occurrence.name, *(str(values[label]) for label in occurrence.labels))] += 1
+        values = [str(getattr(occurrence, label)) for label in occurrence.labels]
+        self.counts[(node_id, occurrence.name, *values)] += 1
         for listener in self.listeners:
-            listener(node_id, occurrence)
+            try:
+                listener(node_id, occurrence)
+            except Exception:
+                log.exception("a listener of occurrences raised on %s of %s", occurrence.name, node_id)
 
     def count(self, name: str) -> int:
         """How often the named occurrence was reported, over all nodes and labels."""
