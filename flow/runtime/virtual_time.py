@@ -1,17 +1,17 @@
-"""An event loop on virtual time: a day of a recording passes as fast as it can be computed, the same way every time.
+"""An event loop on virtual time: a recorded day passes as fast as it can be computed, always in the same way.
 
-    callbacks ready     run them; time stands still
-    none, tasks idle    the first of those that wait for quiet goes on; time stands still
-    none, timer due     time jumps to it, without waiting
-    none, no timer      wait for I/O, a signal or another thread, as any loop does
+    something is ready    it runs; time stands still
+    all is at rest        time jumps to the next timer or waiter (`turn`), without waiting
+    nothing to jump to    wait for I/O, a signal or another thread, as any loop does
 
-I/O is polled at every step, but time does not wait for it: a timeout on real I/O ends at once where nothing else happens.
-While a thread works for the loop (`run_in_executor`) time does stand still.
+I/O is polled at every step, but time does not wait for it: a timeout on real I/O ends at once where nothing
+else happens. While a thread works for the loop (`run_in_executor`) time does stand still.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import selectors
 from collections import deque
@@ -34,16 +34,16 @@ _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """A selector event loop whose clock is `now_ns`, in ns since the epoch; `time()` is seconds since `start_ns`.
+    """A selector event loop. Its clock is `now_ns`, ns since the epoch; `time()` is seconds since `start_ns`.
 
-    `now_ns` and `deadline_ns` are open to a pump that pushes recorded frames in a tight loop: it raises `now_ns` to a
-    frame's time, never lowers it, and stops before the first frame after `deadline_ns`. `call_at` lowers the deadline,
-    so that a timer which the push itself has set is still met at its time.
+    `now_ns` and `deadline_ns` are open to a pump that pushes recorded frames in a tight loop: after
+    `open_slice` it raises `now_ns` to a frame's time, never lowers it, and stops before the first frame after
+    `deadline_ns`. `call_at` and `turn` lower the deadline: what the push itself sets is met at its time.
     """
 
-    __slots__ = ("_quiet", "_steps", "_threads_at_work", "deadline_ns", "now_ns", "start_ns")
+    __slots__ = ("_asked", "_steps", "_threads_at_work", "_waiters", "deadline_ns", "now_ns", "start_ns")
 
-    # Private to asyncio, used nowhere else: what is ready to run, the heap of timers, and how early a timer may fire.
+    # Private to asyncio: what is ready to run, the heap of timers, and how early (s) a timer may fire.
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
     _clock_resolution: float
@@ -51,7 +51,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self, start_ns: int) -> None:
         self.start_ns = self.now_ns = start_ns
         self.deadline_ns = NEVER_NS
-        self._quiet: deque[asyncio.Future[None]] = deque()
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._asked = 0
         self._steps = 0
         self._threads_at_work = 0
         super().__init__(_Jumping(self))
@@ -66,29 +67,39 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self.now_ns
 
     def advance_to_ns(self, ts_ns: int) -> None:
-        """Let time go on to `ts_ns`; nothing happens where it is past. Timers run once the loop has its turn."""
+        """Let time go on to `ts_ns`; nothing happens where it is past. Timers run at the loop's next step."""
         if ts_ns > self.now_ns:
             self.now_ns = ts_ns
 
     def next_timer_ns(self) -> int | None:
-        """When the earliest timer is due. One that was cancelled still counts until the loop has dropped it."""
+        """When the earliest timer is due. A cancelled one still counts until the loop has dropped it."""
         return self._due_ns(self._scheduled[0].when()) if self._scheduled else None
 
     def has_ready(self) -> bool:
         """Whether anything would run before time goes on."""
-        return bool(self._ready or self._quiet)
+        return bool(self._ready) or bool(self._waiters and self._waiters[0][0] <= self.now_ns)
 
     def turn(self, ts_ns: int) -> asyncio.Future[None]:
         """Done at `ts_ns` (now, where that is past), once everything that was woken has run until it rests.
 
-        Waiters go on one by one, in order of time and then of asking, each once those before it have come to rest.
+        Waiters go on one by one, in order of time and then of asking, each once what the one before has woken
+        is at rest. A timer due at the same time comes before them.
         """
         waiter = self.create_future()
-        if ts_ns > self.now_ns:
-            self.call_at((ts_ns - self.start_ns) / NS_PER_S, self._queue, waiter)
-        else:
-            self._quiet.append(waiter)
+        self._asked += 1
+        heapq.heappush(self._waiters, (ts_ns, self._asked, waiter))
+        if ts_ns < self.deadline_ns:
+            self.deadline_ns = ts_ns
         return waiter
+
+    def open_slice(self, longest_ns: int) -> None:
+        """Set `deadline_ns`: the next timer or waiter, at most `longest_ns` from now."""
+        deadline_ns = self.now_ns + longest_ns
+        if self._scheduled:
+            deadline_ns = min(deadline_ns, self._due_ns(self._scheduled[0].when()))
+        if self._waiters:
+            deadline_ns = min(deadline_ns, self._waiters[0][0])
+        self.deadline_ns = deadline_ns
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -112,33 +123,37 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def _due_ns(self, when: float) -> int:
         return self.start_ns + round(when * NS_PER_S)
 
-    def _queue(self, waiter: asyncio.Future[None]) -> None:
-        if not waiter.done():
-            self._quiet.append(waiter)
-
     def _thread_done(self, future: asyncio.Future[Any]) -> None:
         self._threads_at_work -= 1
 
-    def _before_wait(self, timeout: float | None) -> float | None:
-        """What the selector may really wait, once time has gone on where it should."""
-        if timeout is not None and timeout <= 0:
+    def before_wait(self, timeout: float | None) -> float | None:
+        """For the selector: let time go on where it should; how long to wait in earnest, 0 or None."""
+        is_busy = timeout is not None and timeout <= 0
+        if is_busy:
             self._steps += 1
             if self._steps < MOST_STEPS:
                 return 0
-            self._steps = 0
-            timeout = None if not self._scheduled else self._scheduled[0].when() - self.time()
+            timeout = max(0.0, self._scheduled[0].when() - self.time()) if self._scheduled else None
         self._steps = 0
-        while self._quiet:
-            waiter = self._quiet.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return 0
-        if self._ready and timeout is None:
+        due_ns = NEVER_NS if timeout is None else self.now_ns + max(1, round(timeout * NS_PER_S))
+        horizon_ns = self.now_ns if self._threads_at_work else due_ns - 1
+        if self._release_waiter(horizon_ns):
             return 0
         if timeout is None or self._threads_at_work:
-            return None
-        self.now_ns += max(1, round(timeout * NS_PER_S))
+            return 0 if is_busy else None
+        self.now_ns = due_ns
         return 0
+
+    def _release_waiter(self, horizon_ns: int) -> bool:
+        """Let the first waiter go on where its time comes by `horizon_ns`."""
+        waiters = self._waiters
+        while waiters and waiters[0][0] <= max(horizon_ns, self.now_ns):
+            ts_ns, _, waiter = heapq.heappop(waiters)
+            if not waiter.done():
+                self.advance_to_ns(ts_ns)
+                waiter.set_result(None)
+                return True
+        return False
 
 
 class _Jumping(selectors.DefaultSelector):
@@ -149,15 +164,14 @@ class _Jumping(selectors.DefaultSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None or timeout > 0:
-            arrived = super().select(0)
-            if arrived:
-                return arrived
-        return super().select(self._loop._before_wait(timeout))
+        arrived = super().select(0)
+        if arrived or self._loop.before_wait(timeout) == 0:
+            return arrived
+        return super().select(None)
 
 
 class VirtualTimeScheduler(AsyncIOScheduler):
-    """reactivex's asyncio scheduler, with a `now` that is the loop's; the stock one takes it from the wall."""
+    """reactivex's asyncio scheduler with the loop's own `now`; the stock one takes it from the wall."""
 
     def __init__(self, loop: VirtualTimeLoop) -> None:
         super().__init__(loop)

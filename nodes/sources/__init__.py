@@ -1,0 +1,1 @@
+"""Sources other than exchanges: `capture` reads and writes recordings, `replay` plays them."""
