@@ -25,7 +25,6 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.scheduler import TimeoutScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
-from flow.clock import NS_PER_S
 from flow.context import Context
 from flow.errors import OwnershipBug, PoolTimeout
 from flow.pool import release
@@ -106,11 +105,6 @@ class Machine(Generic[In, Out]):
     def close(self) -> None:
         """Disposed, completed or failed: stop timers, give back what is held, hold nothing more. May be
         called twice."""
-
-    @property
-    def now_ns(self) -> int:
-        """The scheduler's time, for measuring against its timers."""
-        return round(self.scheduler.to_seconds(self.scheduler.now) * NS_PER_S)
 
     def after(self, seconds: float, action: Callable[[], None]) -> abc.DisposableBase:
         """Let the scheduler run `action` once. It is guarded as a body is; there is no element to refuse."""

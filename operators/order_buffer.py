@@ -37,8 +37,6 @@ __all__ = ["OrderBuffer", "OrderBufferParams", "order_buffer"]
 
 RESTART_RUN: Final = 32
 """Rising numbers behind the line, without exchange time, that mean a new count."""
-TOLERANCE_NS: Final = NS_PER_MS // 2
-"""How far a timer may be early by rounding."""
 
 
 class OrderBufferParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,8 +52,8 @@ def order_buffer(params: OrderBufferParams, context: Context) -> Operator[Canoni
 
 
 class Line:
-    """One stream's place in its numbering. `held` is a heap of (first number, arrival, due, event). `behind`
-    counts the rising numbers behind: (how many, the last of them, what was next)."""
+    """One stream's place in its numbering. `held` is a heap of (first number, arrival, the look at which it
+    is due, event). `behind` counts the rising numbers behind: (how many, the last of them, what was next)."""
 
     __slots__ = ("behind", "exchange_ts", "given_up", "held", "is_monotone", "is_numbered", "next")
 
@@ -88,10 +86,12 @@ class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
         super().__init__(context)
         self.lateness_ns = params.lateness_ms * NS_PER_MS
         self.flush_s = params.flush_ms / 1000
+        self.patience = max(1, -(-params.lateness_ms // params.flush_ms))
+        """How many looks at a gap make it too late."""
         self.capacity = params.capacity
         self.lines: dict[Stream, Line] = {}
         self.arrivals = 0
-        self.gaps = 0
+        self.gaps = self.looks = 0
         self.timer: abc.DisposableBase | None = None
         self.is_closed = False
 
@@ -172,7 +172,7 @@ class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
             self.drop(event, "disposed")
             return
         self.arrivals += 1
-        due = self.now_ns + self.lateness_ns
+        due = self.looks + self.patience + (self.timer is not None)
         heapq.heappush(line.held, (event.first_sequence, self.arrivals, due, event))
         self.schedule()
         while len(line.held) > self.capacity:
@@ -186,10 +186,10 @@ class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
     def close_due(self) -> None:
         """Give up the gaps that stayed open too long; runs only while something is held."""
         self.timer = None
-        now = self.now_ns + TOLERANCE_NS
+        self.looks += 1
         try:
             for line in list(self.lines.values()):
-                while line.held and min(entry[2] for entry in line.held) <= now:
+                while line.held and min(entry[2] for entry in line.held) <= self.looks:
                     self.give_up_gap(line)
         finally:
             if self.in_flight and not self.is_closed:
@@ -197,10 +197,11 @@ class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
 
     def give_up_gap(self, line: Line) -> None:
         """Go on with the lowest number held, and with all that follows it without a gap."""
-        if line.held[0][0] > line.next:
+        first = line.held[0][0]
+        if first > line.next:
             self.gaps += 1
-            line.given_up.append((line.next, line.held[0][0] - 1))
-        self.leave(heapq.heappop(line.held)[3], line)
+            line.given_up.append((line.next, first - 1))
+            line.next = first
         self.release_ready(line)
 
     def release_ready(self, line: Line) -> None:
