@@ -17,6 +17,7 @@ __all__ = ["Session", "SessionRoom"]
 
 POLICY_VIOLATION = 1008
 GOING_AWAY = 1001
+LINGER_MS = 5_000
 OPEN_ENDED = frozenset((WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR))
 
 
@@ -186,6 +187,9 @@ class Session:
 
     def run_due(self, now_ms: int) -> None:
         """Ping, and close what lived long enough or did not answer."""
+        if self.is_closed:
+            self._transport.abort()
+            return
         params = self._room.params
         if now_ms >= self._ends_ms:
             self.close(GOING_AWAY, "Connection lifetime is over", "lifetime")
@@ -222,10 +226,11 @@ class Session:
             self.abort("slow_client")
 
     def close(self, code: int, reason: str, counted_as: str) -> None:
-        """Send what is pending and a close frame, then close the socket."""
+        """Send what is pending and a close frame, then close the socket; who does not read it is cut off."""
         if self.is_closed:
             return
         self.is_closed = True
+        self.due_ms = self._room.now_ms + LINGER_MS
         self._room.counters.disconnected(counted_as)
         self._write(close_frame(code, reason))
         self.flush()

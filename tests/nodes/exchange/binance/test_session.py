@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -251,15 +252,15 @@ async def test_stopping_tells_and_closes_every_connection() -> None:
 
 
 class Awaited:
-    """A market listener that sets an event once a connection was ended."""
+    """A market listener that sets an event once the exchange is in a state."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._counters = exchange.counters
+    def __init__(self, exchange: Exchange, is_so: Callable[[], bool]) -> None:
+        self._is_so = is_so
         self.happened = asyncio.Event()
         exchange.market.listeners.append(self)
 
     def on_execution(self, listing: Any, execution: Any) -> None:
-        if self._counters.disconnects:
+        if self._is_so():
             self.happened.set()
 
     def on_depth(self, *_: Any, **__: Any) -> None:
@@ -272,17 +273,52 @@ async def test_a_client_that_does_not_read_is_cut_off(serve: Any) -> None:
     limits = LimitParams(send_buffer_bytes=4096)
     params = SimParams(symbols=20, rate=20_000, limits=limits, book_levels=20)
     async with serve(params) as client:
-        awaited = Awaited(client.exchange)
+        awaited = Awaited(client.exchange, lambda: bool(client.exchange.counters.disconnects))
         with socket.socket() as sleeper:
-            sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sleeper.setblocking(False)
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(sleeper, ("127.0.0.1", int(client.exchange.ws_url.rpartition(":")[2])))
-            await loop.sock_sendall(sleeper, handshake([*client.exchange.market.by_name]))
+            await fall_asleep(sleeper, client.exchange)
             await awaited.happened.wait()
             assert client.exchange.counters.disconnects == {"slow_client": 1}
         ws = await client.connect("/ws/btcusdt@trade")
         assert (await frame(ws))["e"] == "trade"
+
+
+async def test_a_client_that_does_not_read_its_close_frame_is_cut_off(serve: Any, hand_clock: Any) -> None:
+    limits = LimitParams(send_buffer_bytes=64 * 1024 * 1024)
+    params = SimParams(symbols=20, rate=20_000, lifetime_s=8, book_levels=20, limits=limits)
+    async with serve(params, clock=hand_clock) as client:
+        exchange = client.exchange
+        with socket.socket() as sleeper:
+            await fall_asleep(sleeper, exchange)
+            for _ in range(30):
+                hand_clock.advance(0.9)
+                reached = exchange.market.now_ms + 800
+                done = Awaited(exchange, lambda reached=reached: exchange.market.now_ms >= reached)
+                await done.happened.wait()
+                exchange.market.listeners.remove(done)
+                if exchange.counters.connections and not exchange.counters.open_connections:
+                    break
+            assert exchange.counters.disconnects == {"lifetime": 1}
+            assert exchange.counters.open_connections == 0
+
+
+async def test_stopping_does_not_wait_for_who_does_not_read() -> None:
+    exchange = Exchange(SimParams(symbols=20, rate=20_000, book_levels=20))
+    await exchange.start()
+    awaited = Awaited(exchange, lambda: exchange.counters.bytes_sent > 4_000_000)
+    with socket.socket() as sleeper:
+        await fall_asleep(sleeper, exchange)
+        await awaited.happened.wait()
+        await exchange.stop()
+        assert exchange.counters.open_connections == 0
+
+
+async def fall_asleep(sleeper: socket.socket, exchange: Exchange) -> None:
+    """Connect to the trades of every symbol, and never read."""
+    sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sleeper.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sleeper, ("127.0.0.1", int(exchange.ws_url.rpartition(":")[2])))
+    await loop.sock_sendall(sleeper, handshake([*exchange.market.by_name]))
 
 
 def handshake(names: list[str]) -> bytes:
