@@ -220,7 +220,7 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
 
     def _refuse(self, kept: _Kept, event: CanonicalEvent | Diff, error: Exception) -> None:
         if self.context.dead_letters is None:
-            self.dropped[Reason.MALFORMED] += 1
+            self.dropped[Reason.MALFORMED.value] += 1
             return
         self.dead_lettered += 1
         self.context.refuse(event, "malformed_book", f"{kept.stream.symbol}: {error}")
@@ -377,7 +377,7 @@ def _figures(sync: BookSync) -> dict[str, Any]:
     return {
         "state": sync.state.value,
         "sequence": sync.sequence,
-        "resyncs": {str(reason): n for reason, n in sorted(sync.resyncs.items())},
+        "resyncs": dict(sorted(sync.resyncs.items())),
         "bids": [list(level) for level in sync.book.bids(SHOWN_LEVELS)],
         "asks": [list(level) for level in sync.book.asks(SHOWN_LEVELS)],
     }

@@ -184,12 +184,12 @@ class BookSync:
         if self.refresh is not None:
             self._judge_refresh(self.refresh.on_applied(last, update, book))
             if not self.is_live:
-                self.dropped[Reason.REFRESH_MISMATCH] += 1
+                self._count(Reason.REFRESH_MISMATCH)
                 return "dropped"
         return "applied"
 
     def _give_up(self, reason: Reason, detail: str) -> UpdateVerdict:
-        self.dropped[reason] += 1
+        self._count(reason)
         self.resync(reason, detail)
         return "dropped"
 
@@ -198,7 +198,7 @@ class BookSync:
             return self._apply(self.sequence + 1, update)
         _check_range(first, last)
         if last <= self.sequence:
-            self.dropped[ALREADY_IN_SNAPSHOT if last <= self.snapshot_id else DUPLICATE] += 1
+            self._count(ALREADY_IN_SNAPSHOT if last <= self.snapshot_id else DUPLICATE)
             return "dropped"
         if first > self.sequence + 1:
             self.resync(Reason.GAP, f"{self.sequence + 1}..{first - 1} missing")
@@ -206,11 +206,12 @@ class BookSync:
         return self._apply(last, update)
 
     def _on_untrusted(self, first: int, last: int) -> UpdateVerdict:
-        if self.held and self.is_sequenced:
+        if self.is_sequenced:
             _check_range(first, last)
+        if self.held and self.is_sequenced:
             tail = self.held[-1].sequence
             if last <= tail:
-                self.dropped[DUPLICATE] += 1
+                self._count(DUPLICATE)
                 return "dropped"
             if first > tail + 1:
                 self._drop_held(Reason.GAP)
@@ -233,16 +234,16 @@ class BookSync:
             try:
                 book.apply(diff.payload.bids, diff.payload.asks)
             except Exception as error:
-                self.dropped[Reason.MALFORMED] += absorbed - 1
+                self._count(Reason.MALFORMED, absorbed - 1)
                 self.culprit = diff, error
                 self.oldest_usable = max(self.oldest_usable, diff.sequence)
                 return self._unusable(Reason.MALFORMED, str(error))
             sequence, self.newest = diff.sequence, diff
         if book.is_crossed:
-            self.dropped[Reason.CROSSED] += absorbed
+            self._count(Reason.CROSSED, absorbed)
             self.oldest_usable = max(self.oldest_usable, sequence)
             return self._unusable(Reason.CROSSED, f"{book.best_bid} against {book.best_ask}")
-        self.dropped[IN_SNAPSHOT] += absorbed
+        self._count(IN_SNAPSHOT, absorbed)
         self.sequence, self.snapshot_id = sequence, last_id
         self.state, self.is_live, self.oldest_usable = BookState.LIVE, True, 0
         return "synced"
@@ -254,13 +255,16 @@ class BookSync:
     def _distrust(self, reason: Reason, detail: str) -> None:
         self.state, self.is_live, self.refresh = BookState.RESYNCING, False, None
         self.book.clear()
-        self.resyncs[reason] += 1
+        self.resyncs[reason.value] += 1
         self.on_resync(reason, detail)
 
+    def _count(self, reason: str, n: int = 1) -> None:
+        if n:
+            self.dropped[str(reason)] += n
+
     def _drop_held(self, reason: str) -> None:
-        if self.held:
-            self.dropped[reason] += len(self.held)
-            self.held.clear()
+        self._count(reason, len(self.held))
+        self.held.clear()
 
     def _judge_refresh(self, outcome: Outcome) -> None:
         if outcome == "waiting":
