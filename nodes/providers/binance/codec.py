@@ -171,10 +171,8 @@ class _Opened(Struct, gc=False):
 
 _open: Callable[[bytes], _Opened] = msgspec.json.Decoder(_Opened).decode
 _Never: TypeAlias = Literal["the parser of no streams"]
-_NOBODY: Final = [
-    defstruct("Nobody", [(f"never_{n}", _Never)], tag_field="stream", tag=f"no stream {n}") for n in (1, 2)
-]
-"""Two types that no frame decodes into: there is no union of none, and a single type asks for no tag."""
+_Nobody: Final = defstruct("Nobody", [("never", _Never)], tag_field="stream", tag="no stream")
+"""No frame decodes into it: there is no union of no types, and a single one would not ask for its tag."""
 
 
 def _refused(error: Exception) -> Refused:
@@ -215,7 +213,7 @@ class BinanceCodec:
         self._build()
 
     def _build(self) -> None:
-        known: Any = Union[(*_NOBODY, *self._by_envelope)]
+        known: Any = Union[(_Nobody, *self._by_envelope)]
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(known).decode
 
     def route(self, kind: type[Any]) -> StreamRoute:
@@ -264,7 +262,7 @@ class BinanceCodec:
         if len(self.routes) >= MAX_STREAMS:
             raise Refused("too_many_streams", f"{MAX_STREAMS} streams are known already")
         route = self._make(name)
-        msgspec.json.decode(payload, type=Union[(*_NOBODY, route.envelope)])
+        msgspec.json.decode(payload, type=_Nobody | route.envelope)
         self._keep({name: route})
 
     def _keep(self, fresh: dict[str, StreamRoute]) -> None:

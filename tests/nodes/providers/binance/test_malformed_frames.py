@@ -64,7 +64,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "an empty object": (b"{}", "unknown_kind"),
     "data without a stream": (b'{"data":{"e":"trade"}}', "unknown_kind"),
     "an event that is not combined": (GOOD[33:-1], "unknown_kind"),
-    "the parser's own inside": (b'{"stream":"no stream 1","never_1":1}', "unknown_kind"),
+    "the parser's own inside": (b'{"stream":"no stream","never":1}', "unknown_kind"),
     "an unknown symbol": (GOOD.replace(b"btcusdt", b"nosuch"), "unknown_symbol"),
     "no symbol": (GOOD.replace(b"btcusdt", b""), "unknown_symbol"),
     "a symbol in upper case": (GOOD.replace(b"btcusdt", b"BTCUSDT"), "unknown_symbol"),
