@@ -113,6 +113,8 @@ def _value(tree: Tree, declared: Any, where: str, path: str, faults: Faults) -> 
         else:
             return data
     assert failure is not None
+    if tree.other is not None:
+        tree = tree.other.standing_at(tree)
     _explain(failure, tree, declared, where, path, faults)
     return None
 

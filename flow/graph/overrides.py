@@ -52,7 +52,7 @@ def _absolute(root: Tree, names: list[str]) -> list[str]:
 def _replaced(tree: Tree, names: list[str], at: int, value: Tree, faults: Faults) -> Tree:
     """A copy of the way to the value; what lies beside it is shared."""
     if at == len(names):
-        return _placed(value, tree, value.origin)
+        return value.standing_at(replace(tree, origin=value.origin))
     name, shown = names[at], ".".join(names[:at]) or "the file"
     if tree.is_list:
         items = list(tree.items)
@@ -81,12 +81,3 @@ def _allow(tree: Tree, names: list[str], at: int, faults: Faults) -> None:
         raise _Unknown(f"this graph has no node {name!r}{guess}")
     if at >= 2 and names[0] == "params":
         raise _Unknown(f"the param {'.'.join(names[1:at])} has no key {name!r}")
-
-
-def _placed(value: Tree, old: Tree, origin: str) -> Tree:
-    """The new value, and all that is in it, at the place of the old one."""
-    if value.is_mapping:
-        value = value.rebuilt({key: _placed(child, old, origin) for key, child in value.entries.items()})
-    elif value.is_list:
-        value = value.rebuilt([_placed(child, old, origin) for child in value.items])
-    return replace(value, place=old.place, key=old.key, origin=origin)

@@ -92,6 +92,15 @@ class Tree:
     def moved(self, key: Place, place: Place | None = None) -> Tree:
         return replace(self, key=key, place=self.place if place is None else place)
 
+    def standing_at(self, other: Tree) -> Tree:
+        """This tree, and all that is in it, at the place and with the origin of another."""
+        tree = self
+        if tree.is_mapping:
+            tree = tree.rebuilt({key: child.standing_at(other) for key, child in tree.entries.items()})
+        elif tree.is_list:
+            tree = tree.rebuilt([child.standing_at(other) for child in tree.items])
+        return replace(tree, place=other.place, key=other.key, origin=other.origin, is_secret=other.is_secret)
+
     def plain(self, *, other: bool = False) -> Any:
         """The values alone; with `other`, the second readings where there are any."""
         if isinstance(self.value, dict):

@@ -82,7 +82,6 @@ def order_buffer(params: BufferParams, context: Context) -> Operator[Event, Even
 
     It waits for what is late.
     """
-    ...
 
 
 def same(params: NoneParams, context: Context) -> Operator[T, T]: ...

@@ -37,7 +37,7 @@ def said(nodes: Graph, faults: Linter) -> Linter:
 
 def test_a_source_takes_no_inputs(said: Linter) -> None:
     assert said(EVENTS, "socket: {use: socket, inputs: [events]}", FRAMES, sink("c", "frames", "events")) == [
-        "4:33: node 'socket': socket is a source: it takes no inputs",
+        "4:34: node 'socket': socket is a source: it takes no inputs",
     ]
 
 
@@ -87,8 +87,8 @@ def test_of_a_graph_half_read_nothing_is_said_to_be_missing(said: Linter) -> Non
             ["4:3: node 'a': a cycle: a -> b -> a"],
         ),
         (
-            ["c: {use: same, inputs: [b]}", "a: {use: same, inputs: [c, events]}", "b: {use: same, inputs: [a]}",
-             sink("d", "c")],
+            ["c: {use: same, inputs: [b]}", "a: {use: same, inputs: [c, events]}",
+             "b: {use: same, inputs: [a]}", sink("d", "c")],
             ["4:3: node 'c': a cycle: c -> a -> b -> c"],
         ),
         (
@@ -97,7 +97,8 @@ def test_of_a_graph_half_read_nothing_is_said_to_be_missing(said: Linter) -> Non
             ["4:3: node 'a': a cycle: a -> b -> a", "7:3: node 'x': a cycle: x -> y -> x"],
         ),
         (
-            ["a: {use: same, inputs: [events, b.dead_letters]}", "b: {use: same, inputs: [a]}", sink("c", "b")],
+            ["a: {use: same, inputs: [events, b.dead_letters]}", "b: {use: same, inputs: [a]}",
+             sink("c", "b")],
             ["4:3: node 'a': a cycle: a -> b -> a"],
         ),
     ],
@@ -176,7 +177,7 @@ def test_what_is_not_pooled_may_be_read_by_many(said: Linter) -> None:
             sink("e", "frames.dead_letters"),
         )
         == []
-    )  # noqa: E501
+    )
 
 
 def test_a_pooled_operator_passes_on_what_it_gets(said: Linter) -> None:
@@ -206,8 +207,8 @@ def test_critical_events_meet_nothing_that_may_lose_anything(said: Linter) -> No
 def test_critical_events_meet_no_mailbox_that_drops(said: Linter, when_full: str) -> None:
     box = f"{{source: o, mailbox: {{when_full: {when_full}}}}}"
     assert said(EVENTS, "o: {use: same, inputs: [events]}", sink("c", box)) == [
-        f"5:39: node 'c': critical events come this way (events -> o -> c), which a mailbox that may {when_full} "
-        "could lose"
+        "5:39: node 'c': critical events come this way (events -> o -> c), which a mailbox that may "
+        f"{when_full} could lose"
     ]
     assert (
         said(
@@ -259,7 +260,7 @@ def test_a_mailbox_stands_behind_the_fan_out(said: Linter) -> None:
             f"o: {{use: same, inputs: [{BOXED % 'bus'}]}}",
             "b: {use: fan-out-clone, inputs: [o]}",
             sink("c", "b"),
-        ],  # noqa: E501
+        ],
     ],
 )
 def test_no_mailbox_inside_of_the_chain(said: Linter, lines: list[str]) -> None:

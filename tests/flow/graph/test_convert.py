@@ -19,7 +19,8 @@ def with_params(params: str) -> str:
     """`params` begins at 6:13."""
     return (
         "version: 1\nnodes:\n  s: {use: socket}\n  i: {use: ingest, inputs: [s]}\n"
-        f"  o:\n    params: {params}\n    use: order-buffer\n    inputs: [i]\n  c: {{use: console, inputs: [o]}}\n"
+        f"  o:\n    params: {params}\n    use: order-buffer\n    inputs: [i]\n"
+        "  c: {use: console, inputs: [o]}\n"
     )
 
 
@@ -27,7 +28,7 @@ def with_params(params: str) -> str:
     ("params", "expected"),
     [
         ("{latness_ms: 5}", "6:14: node 'o': unknown key 'latness_ms', did you mean 'lateness_ms'?"),
-        ("{lateness_s: 5}", "6:14: node 'o': unknown key 'lateness_s', did you mean lateness_ms (milliseconds)?"),
+        ("{lateness_s: 5}", "6:14: node 'o': unknown key 'lateness_s', did you mean lateness_ms (milliseconds)?"),  # noqa: E501
         ("{lateness: 5}", "6:14: node 'o': unknown key 'lateness', did you mean lateness_ms (milliseconds)?"),
         ("{xyz: 5}", "6:14: node 'o': unknown key 'xyz'; known are capacity, is_strict, label, lateness_ms, limits, ratio, side, weights"),  # noqa: E501
         ('{lateness_ms: "50"}', "6:27: node 'o': lateness_ms: expected int, got str '50'; write 50"),
@@ -59,12 +60,12 @@ def test_a_fault_is_at_its_own_place(faults: Callable[..., list[str]], params: s
 
 
 def test_all_faults_of_one_node_are_found(faults: Callable[..., list[str]]) -> None:
-    params = "{lateness_ms: x, capacity: 0, rato: 1, side: up, limits: {low: a, high: b}, weights: {a: 1, b: c, d: e}}"
-    found = faults(with_params(params))
+    first = "lateness_ms: x, capacity: 0, rato: 1, side: up"
+    found = faults(with_params(f"{{{first}, limits: {{low: a, high: b}}, weights: {{a: 1, b: c, d: e}}}}"))
     keys = [fault.split("'o': ")[1].split(":")[0] for fault in found]
     assert keys == [
-        "lateness_ms", "capacity", "unknown key 'rato', did you mean 'ratio'?", "side", "limits.low", "limits.high",
-        "weights.b", "weights.d",
+        "lateness_ms", "capacity", "unknown key 'rato', did you mean 'ratio'?", "side", "limits.low",
+        "limits.high", "weights.b", "weights.d",
     ]  # fmt: skip
 
 
@@ -95,7 +96,8 @@ def test_a_missing_param_is_named_with_its_type(faults: Callable[..., list[str]]
 
 
 def test_paths_are_paths(read: Callable[..., Any]) -> None:
-    text = "version: 1\nnodes:\n  s: {use: gateway}\n  j: {use: jsonl, inputs: [s], params: {path: a, folder: b/c}}\n"
+    sink = "j: {use: jsonl, inputs: [s], params: {path: a, folder: b/c}}"
+    text = f"version: 1\nnodes:\n  s: {{use: gateway}}\n  {sink}\n"
     assert read(text).nodes["j"].params.folder == Path("b/c")
 
 

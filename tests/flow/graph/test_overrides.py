@@ -67,7 +67,7 @@ def test_the_last_one_wins(read: Callable[..., Any]) -> None:
         ("nodes.first.params.latenes_ms=3", "6:57: node 'first': unknown key 'latenes_ms', did you mean 'lateness_ms'? (from --set nodes.first.params.latenes_ms=3)"),  # noqa: E501
         ("nodes.first.params.lateness_ms=x", "6:77: node 'first': lateness_ms: expected int, got str 'x' (from --set nodes.first.params.lateness_ms=x)"),  # noqa: E501
         ("symbols=[", "0:0: --set symbols=[: YAML: "),
-        ("symbols={a: ${b}}", "0:0: --set symbols={a: ${b}}: inside {...} and [...] a reference wants quotes"),
+        ("symbols={a: ${b}}", "0:0: --set symbols={a: ${b}}: inside {...} and [...] a reference wants quotes"),  # noqa: E501
         ("pools.WsFrame.of=true", "unknown key 'of', did you mean 'off'? (from --set pools.WsFrame.of=true)"),
         ("version=2", "1:10: version: this reads version 1, not 2 (from --set version=2)"),
     ],
