@@ -283,8 +283,10 @@ class Book:
     @property
     def is_crossed(self) -> bool:
         """Whether the best bid is at or above the best ask."""
-        bids, asks = self._bid_keys, self._ask_keys
-        return bool(bids and asks) and bids[-1] >= -asks[-1]
+        try:
+            return self._bid_keys[-1] >= -self._ask_keys[-1]
+        except IndexError:
+            return False
 
     @property
     def unknown_deletes(self) -> int:

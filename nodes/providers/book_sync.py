@@ -115,9 +115,19 @@ class BookSync:
         """Take a diff that covers the numbers `first..last`."""
         if not self.is_live:
             return self._on_untrusted(first, last)
-        if first - 1 == self.sequence < last:
-            return self._apply(last, update)
-        return self._on_unexpected(first, last, update)
+        if not first - 1 == self.sequence < last:
+            if not self.is_sequenced:
+                last = self.sequence + 1
+            elif (verdict := self._on_unexpected(first, last)) is not None:
+                return verdict
+        book = self.book
+        book.apply(update.bids, update.asks)
+        if book.is_crossed:
+            return self._give_up(Reason.CROSSED, f"{book.best_bid} against {book.best_ask}")
+        if self.check is not None and not self.check(book, update):
+            return self._give_up(Reason.CHECKSUM, f"at {last}")
+        self.sequence = last
+        return "applied" if self.refresh is None else self._refreshed(self.refresh, update)
 
     def hold(self, diff: Diff) -> None:
         """Keep a diff until a snapshot comes; after `hold` was the verdict."""
@@ -173,29 +183,20 @@ class BookSync:
         """Drop what is held: no snapshot will come."""
         self._drop_held(reason)
 
-    def _apply(self, last: int, update: BookLevels) -> UpdateVerdict:
-        book = self.book
-        book.apply(update.bids, update.asks)
-        if book.is_crossed:
-            return self._give_up(Reason.CROSSED, f"{book.best_bid} against {book.best_ask}")
-        if self.check is not None and not self.check(book, update):
-            return self._give_up(Reason.CHECKSUM, f"at {last}")
-        self.sequence = last
-        if self.refresh is not None:
-            self._judge_refresh(self.refresh.on_applied(last, update, book))
-            if not self.is_live:
-                self._count(Reason.REFRESH_MISMATCH)
-                return "dropped"
-        return "applied"
+    def _refreshed(self, refresh: Refresh, update: BookLevels) -> UpdateVerdict:
+        self._judge_refresh(refresh.on_applied(self.sequence, update, self.book))
+        if self.is_live:
+            return "applied"
+        self._count(Reason.REFRESH_MISMATCH)
+        return "dropped"
 
     def _give_up(self, reason: Reason, detail: str) -> UpdateVerdict:
         self._count(reason)
         self.resync(reason, detail)
         return "dropped"
 
-    def _on_unexpected(self, first: int, last: int, update: BookLevels) -> UpdateVerdict:
-        if not self.is_sequenced:
-            return self._apply(self.sequence + 1, update)
+    def _on_unexpected(self, first: int, last: int) -> UpdateVerdict | None:
+        """What becomes of a diff that is not simply the next one; None to apply it."""
         _check_range(first, last)
         if last <= self.sequence:
             self._count(ALREADY_IN_SNAPSHOT if last <= self.snapshot_id else DUPLICATE)
@@ -203,7 +204,7 @@ class BookSync:
         if first > self.sequence + 1:
             self.resync(Reason.GAP, f"{self.sequence + 1}..{first - 1} missing")
             return "hold"
-        return self._apply(last, update)
+        return None
 
     def _on_untrusted(self, first: int, last: int) -> UpdateVerdict:
         if self.is_sequenced:
