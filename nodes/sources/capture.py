@@ -196,7 +196,7 @@ _LINE: Final = re.compile(
     rb"(?:(?P<url>\S+) (?P<arrow><->|<-|->) )?(?P<ts>[0-9]{1,12}(?:\.[0-9]{1,9})?)(?:: (?P<payload>.*))?",
     re.DOTALL,
 )
-_NOTE: Final = re.compile(rb"([A-Za-z][\w-]*):[ ]?(.*)", re.DOTALL)
+_NOTE: Final = re.compile(rb"([A-Za-z][\w-]*):(?: (.*))?", re.DOTALL)
 _ARROW: Final = b" -> "
 _DIGITS: Final = b"0123456789"
 _decode_times: Final[Callable[[bytes], list[int]]] = msgspec.json.Decoder(list[int]).decode
@@ -244,7 +244,7 @@ def _record(path: Path, line: int, text: bytes) -> Frames | Open | Sent | HttpRe
             return HttpReply(_url(found), ts_ns, payload)
     note = _NOTE.fullmatch(text)
     if note:
-        return Note(note[1].decode(), note[2])
+        return Note(note[1].decode(), note[2] or b"")
     shown = text[:SHOWN_BYTES].decode("utf-8", "backslashreplace") + (
         "..." if len(text) > SHOWN_BYTES else ""
     )

@@ -32,7 +32,7 @@ class Pace(ABC):
 
     @abstractmethod
     def push(self, run: Run, most: int, connection: Connection, emit: Callable[[Arrival], None]) -> None:
-        """Emit the frames from `run.at` on whose time has come: `most` at most, after their `turn` one at least.
+        """Emit the frames from `run.at` on whose time has come, `most` at most; one at least after a `turn`.
 
         What `emit` raises goes through; `run.at` is then the frame that was refused.
         """

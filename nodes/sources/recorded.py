@@ -143,8 +143,8 @@ class Timeline:
 class Replies:
     """Recorded replies by path and subject, each handed out once, in order, whatever the host.
 
-    A reply of `REFERENCE_PATHS` answers every request for its path until the time of a later one has come. Files
-    are read as far as what is asked for; memory holds the replies that were passed on the way.
+    A reply of `REFERENCE_PATHS` answers every request for its path until the time of a later one has come.
+    Files are read as far as what is asked for; memory holds the replies that were passed on the way.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:

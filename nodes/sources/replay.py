@@ -39,10 +39,10 @@ Gate = Callable[[], Awaitable[object] | None]
 class ReplayTransport(Transport):
     """Connections and replies out of one provider's recordings.
 
-    `speed` is a multiple of the recorded pace, None for the fastest. `max_frames` ends the reading early. `gate`
-    is asked before each slice of frames; what it returns is awaited. `slice_ms`: at top speed a slice ends after
-    so much recorded time, and what it has woken runs until it rests. Raises `CaptureError` where a file can't be
-    read or holds nothing.
+    `speed` is a multiple of the recorded pace, None for the fastest. `max_frames` ends the reading early.
+    `gate` is asked before each slice of frames; what it returns is awaited. `slice_ms`: at top speed a slice
+    ends after so much recorded time, and what it has woken runs until it rests. Raises `CaptureError` where a
+    file can't be read or holds nothing.
     """
 
     is_recording: ClassVar[bool] = True
