@@ -124,9 +124,13 @@ def _origin(factory: Callable[..., Any]) -> str:
 
 
 def _ports(factory: Callable[..., Any], returned: Any) -> tuple[Kind, Any, Any]:
-    origin, args = get_origin(returned), get_args(returned)
-    if origin is get_origin(Operator) and len(args) == 2 and args[0]:
-        return "operator", get_args(args[0][0])[0], get_args(args[1])[0]
+    origin: Any = get_origin(returned)
+    args = cast(tuple[Any, ...], get_args(returned))
+    if origin is get_origin(Operator) and len(args) == 2 and isinstance(args[0], list):
+        streams: list[Any] = [*args[0], args[1]]
+        elements = [get_args(one)[0] for one in streams if get_origin(one) is Observable]
+        if len(streams) == len(elements) == 2:
+            return "operator", elements[0], elements[1]
     kind = _COMPONENTS.get(origin)
     if kind == "source":
         return kind, None, args[0]
@@ -150,7 +154,10 @@ def spec_of(
     carries_critical: bool = False,
 ) -> NodeSpec:
     """Read a factory's annotations. Raises `RegistryError` where they do not say what is needed."""
-    hints = get_type_hints(factory)
+    try:
+        hints = get_type_hints(factory)
+    except NameError as error:
+        raise RegistryError(f"the annotations of {_origin(factory)} can't be read: {error}") from error
     parameters = list(inspect.signature(factory).parameters)
     params = hints.get(parameters[0]) if len(parameters) == 2 else None
     if not (isinstance(params, type) and issubclass(params, msgspec.Struct)) or "return" not in hints:

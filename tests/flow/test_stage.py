@@ -375,7 +375,9 @@ def test_dry_pools_and_ownership_bugs_pass_all_guards(error: int, with_letters: 
     source: Subject[int] = Subject()
     recorder = Recorder()
     context = Context(dead_letters=letters)
-    source.pipe(twice(context=context), twice(GuardedTwice, context), twice(context=context)).subscribe(recorder)
+    source.pipe(twice(context=context), twice(GuardedTwice, context), twice(context=context)).subscribe(
+        recorder
+    )
     with pytest.raises((PoolTimeout, OwnershipBug)):
         source.on_next(error)
     assert recorder.error is None
