@@ -55,7 +55,7 @@ def test_a_failed_fetch_is_tried_again(error: Exception) -> None:
             rig.answer(error)
             rig.send(101)
             await asyncio.sleep(2)
-            if isinstance(error, Retryable):
+            if isinstance(error, Retryable | Terminal):
                 assert len(rig.asked) == 1
             await asyncio.sleep(12)
             assert rig.kinds() == "S"
