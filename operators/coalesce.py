@@ -3,15 +3,18 @@
     events    --a1-b1-a2-a3-----b2-->     (nothing downstream is ready until |)
     coalesced ----------------|a3-b1--b2->
 
-While the mailbox before it has room, every event passes. When it is full, waiting events of one stream become one: the
-latest Ticker, BestQuote or open KlineSummary; of books the state, so that no change of a level is lost. `types` narrows
-what may be coalesced. Trades, closed klines and critical events never are. Coalesced events are counted
-(`CoalescingApplied` once an episode), apart from drops; a full trades lane drops at the old end, with a `Gap` marker.
+While the mailbox before it has room, every event passes. When it is full, waiting events of one stream
+become one: the latest Ticker, BestQuote or open KlineSummary; of books the state, so that no change of a
+level is lost. `types` narrows what may be coalesced. Trades, closed klines and critical events never are.
+Coalesced events are counted (`CoalescingApplied` once an episode), apart from drops; a full trades lane
+drops at the old end, with a `Gap` marker.
 
-In a graph the mailbox is the one on the edge into this node; in a bare `.pipe(...)` the operator keeps one of its own,
-`capacity` long, and drains it on the scheduler. Completion drains; disposal counts what waits as `disposed`. Holds clones.
+In a graph the mailbox is the one on the edge into this node; in a bare `.pipe(...)` the operator keeps one of
+its own, `capacity` long, and drains it on the scheduler. Completion drains; disposal counts what waits as
+`disposed`. Holds clones.
 """
 
+from collections import deque
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -83,32 +86,39 @@ class Coalescer(Machine[CanonicalEvent, CanonicalEvent]):
         super().__init__(context)
         spec = MailboxSpec(capacity=policy.capacity)
         self.mailbox = Mailbox(context.node_id or "coalesce", spec, context, folds=policy.folds)
+        self.dropped = self.mailbox.dropped
+        self.taken_out: deque[CanonicalEvent] = deque()
+        """What left the mailbox and is being emitted."""
         self.pending: abc.DisposableBase | None = None
-        self.is_closed = False
+        self.is_scheduled = False
 
     @property
     def in_flight(self) -> int:
-        return self.mailbox.in_flight
+        return self.mailbox.in_flight + len(self.taken_out)
 
     @property
     def coalesced(self) -> int:
         return self.mailbox.coalesced
 
+    @property
+    def markers(self) -> int:
+        return self.mailbox.markers
+
     def add(self, element: CanonicalEvent) -> None:
         owned = element.own()
         release(element)
         self.mailbox.put(owned)
-        if self.pending is None:
+        if not self.is_scheduled:
+            self.is_scheduled = True  # before the call: a scheduler may run it at once
             self.pending = self.scheduler.schedule(self.drain)
 
     def drain(self, scheduler: abc.SchedulerBase | None = None, state: Any = None) -> None:
-        """Emit what waits."""
-        self.pending = None
-        batch = self.mailbox.take_now()
-        for position, event in enumerate(batch):
-            if self.is_closed:
-                self.dropped["disposed"] += len(batch) - position
-                return
+        """Emit what waits, in order even where emitting leads back here. After a raise the rest stays."""
+        self.is_scheduled = False
+        taken_out = self.taken_out
+        taken_out.extend(self.mailbox.take_now())
+        while taken_out:
+            event = taken_out.popleft()
             self.passed += 1
             self.emit(event)
 
@@ -116,10 +126,10 @@ class Coalescer(Machine[CanonicalEvent, CanonicalEvent]):
         self.drain()
 
     def close(self) -> None:
-        self.is_closed = True
         if self.pending is not None:
             self.pending.dispose()
             self.pending = None
-        left = self.mailbox.take_now()
+        left = len(self.taken_out) + len(self.mailbox.take_now())
+        self.taken_out.clear()
         if left:
-            self.dropped["disposed"] += len(left)
+            self.dropped["disposed"] += left

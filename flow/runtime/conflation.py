@@ -1,27 +1,33 @@
 """How waiting events of one stream become one, so that a slow consumer is behind but never wrong.
 
-Latest wins for Ticker, BestQuote and an open KlineSummary. A closed kline is never replaced. Of books the state is kept:
-waiting updates fold into one update with the latest quantity of every changed level, a snapshot replaces what waited, and
-updates fold into a waiting snapshot. Trades and critical events are never coalesced.
+Latest wins for Ticker, BestQuote and an open KlineSummary. A closed kline is never replaced. Of books the
+state is kept: waiting updates fold into one update with the latest quantity of every changed level, a
+snapshot replaces what waited, and updates fold into a waiting snapshot. Trades and critical events are
+never coalesced.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from flow.events.canonical import CanonicalEvent, OwnedEvent
 from flow.events.payloads import BookSnapshotData, BookUpdateData, Kline, Level, Levels
 from flow.events.stream import EventType, Lane, Stream
 
-__all__ = ["BookFold", "is_final", "slot_key"]
+__all__ = ["BookFold", "is_book", "is_final", "slot_key"]
 
+FLOAT_DIGITS: Final = 15
 _BOOKS = frozenset({EventType.BOOK_SNAPSHOT, EventType.BOOK_UPDATE})
 
 
 def slot_key(stream: Stream) -> Any:
-    """Events with the same key replace each other: a stream's own, or a book's snapshots and updates together."""
+    """Events with the same key replace each other: a stream's, or a book's snapshots and updates together.
+
+    A book is known by its channel too: the top twenty of one say nothing of the whole book of another.
+    """
     if stream.event_type in _BOOKS:
-        return (stream.provider, stream.symbol)
+        return (stream.provider, stream.symbol, stream.channel)
     return stream
 
 
@@ -42,7 +48,10 @@ def _kline_is_closed(event: CanonicalEvent) -> bool:
 
 
 class BookFold:
-    """Waiting events of one book, folded. Levels are keyed by price text and kept in order of their last change."""
+    """Waiting events of one book, folded. Levels are keyed by price text, in order of their last change.
+
+    A payload that can't be read raises and leaves the fold as it was.
+    """
 
     __slots__ = ("asks", "bids", "first_sequence", "latest", "snapshot")
 
@@ -57,16 +66,17 @@ class BookFold:
     def add(self, event: CanonicalEvent) -> None:
         """Fold the next event of the book in."""
         payload: Any = event.payload
+        bids, asks = payload.bids, payload.asks
         if event.stream.event_type is EventType.BOOK_SNAPSHOT:
             self.bids, self.asks = {}, {}
             self.snapshot = event.stream
             self.first_sequence = event.first_sequence
-        _fold(self.bids, payload.bids)
-        _fold(self.asks, payload.asks)
+        _fold(self.bids, bids)
+        _fold(self.asks, asks)
         self.latest = event
 
     def event(self) -> OwnedEvent:
-        """One event with the effect of all that were folded."""
+        """One event with the effect of all that were folded. Raises where a level is no number."""
         folded = self.latest.own()
         folded.first_sequence = self.first_sequence
         if self.snapshot is None:
@@ -86,5 +96,15 @@ def _fold(side: dict[str, str], levels: Levels) -> None:
 
 
 def _sorted(side: dict[str, str], *, is_descending: bool) -> list[Level]:
-    present = [level for level in side.items() if float(level[1]) != 0.0]
-    return sorted(present, key=lambda level: float(level[0]), reverse=is_descending)
+    """The levels that are left, best first. Texts of one price are one level, the last of them holds."""
+    latest = {_plain(price): (price, quantity) for price, quantity in side.items()}
+    present = [level for level in latest.values() if float(level[1]) != 0.0]
+    number = Decimal if any(len(price) > FLOAT_DIGITS for price in latest) else float
+    return sorted(present, key=lambda level: number(level[0]), reverse=is_descending)
+
+
+def _plain(price: str) -> str:
+    """The same text for every way to write a number."""
+    if "e" in price or "E" in price:
+        price = format(Decimal(price), "f")
+    return price.rstrip("0").rstrip(".") if "." in price else price

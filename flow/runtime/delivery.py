@@ -1,16 +1,18 @@
 """Delivery: what takes from a mailbox and hands to a consumer, in the consumer's own task.
 
-Operators between the mailbox and the consumer run in that task too. A handler that raises is reported, its element is
-counted as `handler_raised`, and the next element is delivered.
+Operators between the mailbox and the consumer run in that task too. A handler that raises is reported, its
+element is counted as `handler_raised`, and the next element is delivered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from reactivex import abc
@@ -20,7 +22,6 @@ from flow.clock import NS_PER_MS
 from flow.component import Consumer
 from flow.context import Context
 from flow.errors import ConsumerError, OwnershipBug
-from flow.events.canonical import CanonicalEvent
 from flow.runtime.mailbox import Mailbox
 from flow.stage import Fusable, OnCompleted, OnError, OnNext
 from flow.telemetry.latency import Latency
@@ -73,6 +74,7 @@ class Delivery:
         self.delivered = 0
         self.dropped: Counter[str] = Counter()
         self.latency = Latency()
+        self._is_idle = False
         self._streams: Counter[Any] = Counter()
         self._others: Counter[str] = Counter()
 
@@ -90,8 +92,10 @@ class Delivery:
         return dict(sorted(totals.items()))
 
     def arrive(self, element: Any) -> None:
-        """The end of the operators before the consumer."""
+        """The end of the operators before the consumer. What a timer of theirs emits finds the loop idle."""
         self.ready.append(element)
+        if self._is_idle:
+            self.mailbox.nudge()
 
     def fail(self, error: Exception) -> None:
         """An operator before the consumer gave up: nothing more can be delivered."""
@@ -99,17 +103,18 @@ class Delivery:
 
     async def run(self) -> None:
         """Deliver until the mailbox is complete and empty."""
-        while True:
+        is_over = False
+        while not is_over:
+            self._is_idle = True
             batch = await self.mailbox.take()
-            if not batch:
-                break
+            self._is_idle = False
+            is_over = not batch and self.mailbox.is_complete
             if self.head is None:
                 self.ready, self.position = batch, 0
+            elif is_over:
+                self.head.on_completed()
             else:
                 self._push(self.head.emit, batch)
-            await self._deliver()
-        if self.head is not None:
-            self.head.on_completed()
             await self._deliver()
 
     def _push(self, emit: OnNext, batch: list[Any]) -> None:
@@ -128,13 +133,19 @@ class Delivery:
         batch = self.ready
         if not batch:
             return
-        self._time_batch(batch)
+        streams = _streams_of(batch)
+        self._time_batch(batch, is_all_events=streams is not None)
         try:
             handle_batch(batch)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._failed(error, len(batch))
-        else:
-            self._count(batch)
+            return
+        if streams is not None:
+            self.delivered += len(batch)
+            self._streams.update(streams)
+            return
+        for element in batch:
+            self._count(element)
 
     async def _hand_each(self) -> None:
         handle = self.component.handle
@@ -142,39 +153,64 @@ class Delivery:
         while self.position < len(self.ready):
             element = self.ready[self.position]
             now = self.clock()
-            self.latency.record(now - getattr(element, "ingest_ts", now))
+            self._time(element, now)
             try:
                 result = handle(element)
                 if result is not None and inspect.isawaitable(result):
                     await result
-            except Exception as error:
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
                 self._failed(error, 1)
             else:
-                self._count((element,))
+                self._count(element)
             self.position += 1
             if now - last_yield > YIELD_AFTER_NS:
                 last_yield = now
                 await asyncio.sleep(0)
 
-    def _time_batch(self, batch: list[Any]) -> None:
-        if not isinstance(batch[0], CanonicalEvent):
-            return
+    def _time_batch(self, batch: list[Any], *, is_all_events: bool) -> None:
         now = self.clock()
-        if self.mailbox.is_in_order:
+        if is_all_events and self.mailbox.is_in_order:
             self.latency.record_batch(now, batch)
             return
-        for event in batch:
-            self.latency.record(now - event.ingest_ts)
+        for element in batch:
+            self._time(element, now)
 
-    def _count(self, batch: list[Any] | tuple[Any]) -> None:
-        self.delivered += len(batch)
-        if isinstance(batch[0], CanonicalEvent):
-            self._streams.update(map(_stream, batch))
+    def _time(self, element: Any, now: int) -> None:
+        ingest_ts = getattr(element, "ingest_ts", None)
+        if ingest_ts is not None:
+            self.latency.record(now - ingest_ts)
+
+    def _count(self, element: Any) -> None:
+        self.delivered += 1
+        stream = getattr(element, "stream", None)
+        if stream is not None:
+            self._streams[stream] += 1
         else:
-            self._others.update(type(element).__name__ for element in batch)
+            self._others[type(element).__name__] += 1
 
-    def _failed(self, error: Exception, n: int) -> None:
-        if isinstance(error, OwnershipBug):
+    def _failed(self, error: BaseException, n: int) -> None:
+        if isinstance(error, OwnershipBug) or (isinstance(error, asyncio.CancelledError) and _is_cancelled()):
             raise error
         self.dropped["handler_raised"] += n
-        self.context.occurred(ConsumerFailed(self.consumer_id, type(error).__name__, str(error)))
+        detail = f"{error} ({_place_of(error)})"
+        self.context.occurred(ConsumerFailed(self.consumer_id, type(error).__name__, detail))
+
+
+def _streams_of(batch: list[Any]) -> list[Any] | None:
+    """The streams of a batch of events; None where it holds anything else."""
+    try:
+        return list(map(_stream, batch))
+    except AttributeError:
+        return None
+
+
+def _is_cancelled() -> bool:
+    """Whether the loop itself is to end, and not only something that a handler waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _place_of(error: BaseException) -> str:
+    """file:line of what raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"

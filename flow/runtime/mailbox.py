@@ -1,10 +1,11 @@
 """The asynchronous boundary before a consumer: a bounded queue with lanes.
 
-While there is room, events wait in order of arrival. A full mailbox is pressed: it sorts what waits into lanes. Market data
-folds to one event a stream (`when_full: latest_by_key`), or is dropped at the old or the new end; books always fold, as a
-book without one of its deltas is wrong. Trades drop at the old end and a `Gap` marker says what is missing. Critical events
-are never dropped: past `critical_bound` of them the mailbox says so. With `block` nothing is lost: the sources pause. The
-next `take` empties all lanes, critical first, the others by arrival, and the pressure is over.
+While there is room, events wait in order of arrival. A full mailbox is pressed: it sorts what waits into
+lanes. Market data folds to one event a stream (`when_full: latest_by_key`), or is dropped at the old or
+the new end; books always fold, as a book without one of its deltas is wrong. Trades drop at the old end
+(at the new one with `drop_newest`), and a `Gap` marker says what is missing. Critical events are never
+dropped: past `critical_bound` of them the mailbox says so. With `block` nothing is lost: the sources
+pause. The next `take` empties all lanes, critical first, the others by arrival, and the pressure is over.
 
 Elements that are no events (dead letters) wait like market data without a key.
 """
@@ -12,11 +13,14 @@ Elements that are no events (dead letters) wait like market data without a key.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter, deque
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from flow.context import Context
+from flow.errors import WrongThread
 from flow.events.canonical import CanonicalEvent, OwnedEvent
 from flow.events.payloads import GapData
 from flow.events.stream import EventType, Lane, Sequence, Stream
@@ -57,7 +61,10 @@ class Gate:
 
 
 class Mailbox:
-    """`offered` counts what was put in, gap markers included; `coalesced` and `dropped` what became of the rest."""
+    """`offered` counts what was put in, gap markers included; `coalesced` and `dropped` what was not taken.
+
+    `markers` counts the gap markers, which no edge brought.
+    """
 
     def __init__(
         self,
@@ -73,6 +80,7 @@ class Mailbox:
         self.context = context
         self.critical_bound = CRITICAL_BOUND
         self.offered = 0
+        self.markers = 0
         self.coalesced = 0
         self.dropped: Counter[str] = Counter()
         self.queue: list[Any] = []
@@ -82,11 +90,14 @@ class Mailbox:
         self.lanes = Lanes(self)
         self.is_in_order = True
         """Whether the batch taken last is in order of arrival."""
+        self.gap_streams: dict[Stream, Stream] = {}
         self._room = spec.capacity
         self._waiter: asyncio.Future[None] | None = None
+        self._is_nudged = False
+        self._thread = 0
 
     def put(self, element: Any) -> None:
-        """Take an element in; never raises, never waits."""
+        """Take an element in. Never waits; raises only `WrongThread`, in another thread."""
         self.offered += 1
         if len(self.queue) < self._room:
             self.queue.append(element)
@@ -100,11 +111,18 @@ class Mailbox:
         self.is_complete = True
         self._wake()
 
+    def nudge(self) -> None:
+        """Let the taker go on with nothing."""
+        self._is_nudged = True
+        self._wake()
+
     async def take(self) -> list[Any]:
-        """All that waits, once there is something; empty once complete. One taker at a time."""
+        """All that waits, once there is something; empty once complete or nudged. One taker at a time."""
         while not self.queue and not self.lanes.waiting:
-            if self.is_complete:
+            if self.is_complete or self._is_nudged:
+                self._is_nudged = False
                 return []
+            self._thread = threading.get_ident()
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         return self.take_now()
@@ -134,6 +152,8 @@ class Mailbox:
             self.context.refuse(element, reason, f"mailbox of {self.name}")
 
     def _wake(self) -> None:
+        if self._waiter is not None and threading.get_ident() != self._thread:
+            raise WrongThread(f"the mailbox of {self.name} belongs to another thread's event loop")
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -156,15 +176,20 @@ class Mailbox:
 
 
 class Lanes:
-    """What waits in a pressed mailbox."""
+    """What waits in a pressed mailbox. All but the critical bear the number of their arrival.
+
+    Neither time nor sequence would do: an event that was held back for order is older than those it follows.
+    """
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.mailbox = mailbox
         self.critical: list[Any] = []
-        self.trades: deque[OwnedEvent] = deque()
-        self.others: deque[Any] = deque()
-        self.slots: dict[Any, Any] = {}
+        self.trades: deque[tuple[int, Any]] = deque()
+        self.others: deque[tuple[int, Any]] = deque()
+        self.slots: dict[Any, tuple[int, Any]] = {}
+        """By `slot_key`: the latest event, or a `BookFold`."""
         self.gaps: dict[Stream, GapData] = {}
+        self.arrived = 0
         self.coalesced = 0
         self.is_over_bound = False
 
@@ -173,6 +198,14 @@ class Lanes:
         return len(self.critical) + len(self.trades) + len(self.others) + len(self.slots)
 
     def sort_in(self, element: Any) -> None:
+        """Put an element where it belongs; one whose payload can't be read is given up."""
+        self.arrived += 1
+        try:
+            self._sort_in(element)
+        except Exception:
+            self._lose(element, "unreadable")
+
+    def _sort_in(self, element: Any) -> None:
         stream: Stream | None = getattr(element, "stream", None)
         if stream is None:
             self._append(self.others, element)
@@ -193,14 +226,16 @@ class Lanes:
         key = slot_key(event.stream)
         waiting = self.slots.get(key)
         if waiting is None:
-            self.slots[key] = BookFold(event) if is_book(event.stream) else event
+            self.slots[key] = (self.arrived, BookFold(event) if is_book(event.stream) else event)
             return
+        latest = waiting[1]
+        if isinstance(latest, BookFold):
+            latest.add(event)
+        else:
+            latest = event
+        self.slots[key] = (self.arrived, latest)
         self.coalesced += 1
         self.mailbox.coalesced += 1
-        if isinstance(waiting, BookFold):
-            waiting.add(event)
-        else:
-            self.slots[key] = event
 
     def _add_critical(self, event: Any) -> None:
         self.critical.append(event)
@@ -208,41 +243,71 @@ class Lanes:
             self.is_over_bound = True
             self.mailbox.context.occurred(BackpressureTriggered(self.mailbox.name, "critical_bound"))
 
-    def _append(self, lane: deque[Any], element: Any) -> None:
+    def _append(self, lane: deque[tuple[int, Any]], element: Any) -> None:
         """Add to a lane of bounded length, dropping at the end that the mailbox's policy names."""
         if len(lane) >= self.mailbox.capacity:
-            lost = element if self.mailbox.when_full == "drop_newest" else lane.popleft()
-            self._note_gap(lost)
-            self.mailbox.drop(lost, "mailbox_full")
+            lost = element if self.mailbox.when_full == "drop_newest" else lane.popleft()[1]
+            self._lose(lost, "mailbox_full")
             if lost is element:
                 return
-        lane.append(element)
+        lane.append((self.arrived, element))
 
-    def _note_gap(self, lost: Any) -> None:
+    def _lose(self, lost: Any, reason: str) -> None:
+        """Give an element up, and note for its stream what is missing."""
+        self.mailbox.drop(lost, reason)
         stream: Stream | None = getattr(lost, "stream", None)
         if stream is None:
             return
         known = self.gaps.get(stream)
-        first = known.first_sequence if known else lost.first_sequence
-        missed = known.missed + 1 if known else 1
-        self.gaps[stream] = GapData(missed, first, lost.sequence, "mailbox_full")
+        if known is None:
+            self.gaps[stream] = GapData(1, lost.first_sequence, lost.sequence, reason)
+            return
+        first = min(known.first_sequence, lost.first_sequence)
+        last = max(known.last_sequence, lost.sequence)
+        self.gaps[stream] = GapData(known.missed + 1, first, last, reason)
 
     def drain(self) -> list[Any]:
-        """Everything, and the lanes empty: critical first, gap markers, then the others by arrival."""
-        folded = [slot.event() if isinstance(slot, BookFold) else slot for slot in self.slots.values()]
-        rest = sorted([*self.trades, *self.others, *folded], key=_arrival)
-        now = self.mailbox.context.clock()
-        markers = [_marker(stream, gap, now) for stream, gap in self.gaps.items()]
-        self.mailbox.offered += len(markers)
-        batch = [*self.critical, *markers, *rest]
+        """Everything, and the lanes empty: critical first, then the others by arrival.
+
+        Gap markers stand where the gaps are: before what was kept, or behind it with `drop_newest`.
+        """
+        rest = [*self.trades, *self.others, *self._unfolded()]
+        rest.sort(key=_arrival)
+        kept = [element for _, element in rest]
+        markers = self._markers()
+        is_gap_behind = self.mailbox.when_full == "drop_newest"
+        batch = [*self.critical, *kept, *markers] if is_gap_behind else [*self.critical, *markers, *kept]
         self.mailbox.lanes = Lanes(self.mailbox)
         return batch
 
+    def _unfolded(self) -> list[tuple[int, Any]]:
+        unfolded: list[tuple[int, Any]] = []
+        for arrival, waiting in self.slots.values():
+            try:
+                event = waiting.event() if isinstance(waiting, BookFold) else waiting
+            except (ValueError, ArithmeticError):
+                self._lose(waiting.latest, "unreadable")
+            else:
+                unfolded.append((arrival, event))
+        return unfolded
 
-def _arrival(element: Any) -> int:
-    return getattr(element, "ingest_ts", 0)
+    def _markers(self) -> list[Any]:
+        mailbox = self.mailbox
+        if not self.gaps:
+            return []
+        now = mailbox.context.clock()
+        mailbox.offered += len(self.gaps)
+        mailbox.markers += len(self.gaps)
+        return [_marker(mailbox.gap_streams, stream, gap, now) for stream, gap in self.gaps.items()]
 
 
-def _marker(stream: Stream, gap: GapData, now: int) -> OwnedEvent:
-    where = Stream(stream.provider, stream.symbol, EventType.GAP, stream.channel, Sequence.NONE)
+_arrival = itemgetter(0)
+
+
+def _marker(known: dict[Stream, Stream], stream: Stream, gap: GapData, now: int) -> OwnedEvent:
+    """An event of the gaps of a stream, which are a stream of their own: one object, as for any stream."""
+    where = known.get(stream)
+    if where is None:
+        where = Stream(stream.provider, stream.symbol, EventType.GAP, stream.channel, Sequence.NONE)
+        known[stream] = where
     return OwnedEvent(where, gap, gap.last_sequence, gap.first_sequence, ingest_ts=now)
