@@ -125,10 +125,10 @@ def _origin(factory: Callable[..., Any]) -> str:
 
 def _ports(factory: Callable[..., Any], returned: Any) -> tuple[Kind, Any, Any]:
     origin: Any = get_origin(returned)
-    args = cast(tuple[Any, ...], get_args(returned))
+    args: Any = get_args(returned)
     if origin is get_origin(Operator) and len(args) == 2 and isinstance(args[0], list):
         streams: list[Any] = [*args[0], args[1]]
-        elements = [get_args(one)[0] for one in streams if get_origin(one) is Observable]
+        elements: list[Any] = [get_args(one)[0] for one in streams if get_origin(one) is Observable]
         if len(streams) == len(elements) == 2:
             return "operator", elements[0], elements[1]
     kind = _COMPONENTS.get(origin)
