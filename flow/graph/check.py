@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from flow.errors import Fault
+from flow.graph.mailbox_rules import check_mailboxes
 from flow.graph.port_types import fits, resolved, type_name
 from flow.graph.spec import IDENTIFIER, GraphSpec, InputSpec, MailboxSpec, NodeEntry
 from flow.graph.tree import Faults, quoted
@@ -60,7 +61,7 @@ def check_wiring(
     _check_types(wiring)
     _check_sharing(wiring)
     _check_critical(wiring)
-    _check_mailboxes(wiring)
+    check_mailboxes(wiring)
 
 
 def _check_entry(name: str, entry: NodeEntry, registry: Registry, faults: Faults) -> None:
@@ -176,44 +177,3 @@ def _way_to(name: str, came_from: dict[str, str | None]) -> list[str]:
         way.append(at)
         at = before
     return [at, *reversed(way)]
-
-
-def _check_mailboxes(wiring: Wiring) -> None:
-    pooled = wiring.pooled()
-    ends, boxed = _tails(wiring)
-    for name, items in wiring.feeds.items():
-        entry, known = wiring.spec.nodes[name], wiring.known.get(name)
-        for item in items:
-            if item.mailbox is None:
-                continue
-            if item.mailbox.when_full == "block" and wiring.spec.mode != "replay":
-                wiring.say(
-                    entry, "block stops the sources; only a graph with `mode: replay` may have it", item
-                )
-            if name in boxed:
-                wiring.say(entry, "there is another mailbox further down this path; it can have one", item)
-            if known is None or known.kind == "consumer":
-                continue
-            if name not in ends or (item.port == "out" and item.source in pooled):
-                wiring.say(
-                    entry,
-                    "a mailbox can't stand inside of the synchronous chain: put it in front of a consumer, "
-                    "or behind the fan-out in front of operators that lead to consumers only",
-                    item,
-                )
-
-
-def _tails(wiring: Wiring) -> tuple[set[str], set[str]]:
-    """The nodes with only operators and consumers behind them, and those with a mailbox further down."""
-    ends: set[str] = set()
-    boxed: set[str] = set()
-    for name in reversed(wiring.order):
-        known, readers = wiring.known.get(name), wiring.readers[name]
-        is_plain = (
-            known is None or known.kind == "consumer" or (known.kind == "operator" and not known.shares)
-        )
-        if is_plain and all(entry.id in ends for entry, _ in readers):
-            ends.add(name)
-        if any(item.mailbox is not None or entry.id in boxed for entry, item in readers):
-            boxed.add(name)
-    return ends, boxed

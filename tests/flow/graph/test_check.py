@@ -239,11 +239,12 @@ BOXED = "{source: %s, mailbox: {}}"
 INSIDE = "a mailbox can't stand inside of the synchronous chain"
 
 
-def test_a_mailbox_stands_behind_the_fan_out(said: Linter) -> None:
+def test_a_mailbox_stands_where_one_consumer_follows(said: Linter) -> None:
     tail = f"l: {{use: coalesce, inputs: [{BOXED % 'bus'}]}}"
     assert said(SOCKET, FRAMES, BUS, tail, sink("c", "l")) == []
+    assert said(SOCKET, FRAMES, BUS, tail, "s: {use: same, inputs: [l]}", sink("c", "s")) == []
     assert (
-        said(SOCKET, FRAMES, BUS, tail, "s: {use: same, inputs: [l]}", sink("c", "s"), sink("d", "s")) == []
+        said(SOCKET, FRAMES, f"o: {{use: order-buffer, inputs: [{BOXED % 'frames'}]}}", sink("c", "o")) == []
     )
 
 
@@ -252,8 +253,8 @@ def test_a_mailbox_stands_behind_the_fan_out(said: Linter) -> None:
     [
         [f"frames: {{use: ingest, inputs: [{BOXED % 'socket'}]}}", BUS, sink("c", "bus")],
         [FRAMES, f"bus: {{use: fan-out-clone, inputs: [{BOXED % 'frames'}]}}", sink("c", "bus")],
-        [FRAMES, f"o: {{use: order-buffer, inputs: [{BOXED % 'frames'}]}}", sink("c", "o")],
         [FRAMES, BUS, f"o: {{use: books, inputs: [{BOXED % 'bus'}]}}", sink("c", "o")],
+        [FRAMES, BUS, f"o: {{use: same, inputs: [{BOXED % 'bus'}]}}", sink("c", "o"), sink("d", "o")],
         [
             FRAMES,
             BUS,
@@ -268,12 +269,34 @@ def test_no_mailbox_inside_of_the_chain(said: Linter, lines: list[str]) -> None:
     assert INSIDE in fault
 
 
-def test_one_mailbox_a_path(said: Linter) -> None:
-    tail = f"l: {{use: coalesce, inputs: [{BOXED % 'bus'}]}}"
+@pytest.mark.parametrize("edge", [BOXED % "bus", "bus"])
+def test_one_mailbox_a_path(said: Linter, edge: str) -> None:
+    """Also where the first one is not named: it stands behind the fan-out."""
+    tail = f"l: {{use: coalesce, inputs: [{edge}]}}"
     assert said(SOCKET, FRAMES, BUS, tail, sink("c", BOXED % "l")) == [
-        "6:40: node 'l': there is another mailbox further down this path; it can have one"
+        "7:39: node 'c': the mailbox of this path stands in front of 'l'; put yours there"
     ]
     assert said(SOCKET, FRAMES, BUS, sink("c", BOXED % "bus"), sink("d", BOXED % "bus")) == []
+
+
+def test_what_comes_through_a_mailbox_is_joined_with_nothing(said: Linter) -> None:
+    tail = "l: {use: coalesce, inputs: [bus]}"
+    assert said(SOCKET, FRAMES, BUS, tail, sink("c", "l", "frames.dead_letters")) == [
+        "7:3: node 'c': one of its inputs comes through the mailbox in front of 'l'; so all have to, "
+        "join them before it"
+    ]
+    assert (
+        said(SOCKET, FRAMES, BUS, "l: {use: same, inputs: [bus, frames.dead_letters]}", sink("c", "l")) == []
+    )
+
+
+def test_the_inputs_of_a_node_share_a_mailbox(said: Linter) -> None:
+    other = "{source: frames.dead_letters, mailbox: {capacity: 5}}"
+    assert said(SOCKET, FRAMES, sink("c", BOXED % "frames", other)) == [
+        "5:70: node 'c': all inputs of a node share one mailbox, but two are described"
+    ]
+    assert said(SOCKET, FRAMES, sink("c", "frames", other)) == []
+    assert said(SOCKET, FRAMES, sink("c", BOXED % "frames", BOXED % "frames.dead_letters")) == []
 
 
 def test_a_mailbox_in_front_of_any_consumer(said: Linter) -> None:
