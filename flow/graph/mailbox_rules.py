@@ -14,7 +14,7 @@ __all__ = ["check_mailboxes"]
 
 
 def check_mailboxes(wiring: Wiring) -> None:
-    """Follow each path to its mailbox: the one that is named, or the first edge that leads to one consumer."""
+    """Follow each path to its mailbox: the one that is named, or the first that leads to one consumer."""
     ends = _ends(wiring)
     behind: dict[str, str] = {}
     for name in wiring.order:
