@@ -20,6 +20,7 @@ from msgspec import Struct
 from flow.events.frames import Arrival, Connection
 from flow.telemetry.occurrences import ProviderConnected, ProviderDisconnected
 from nodes.providers.backoff import Backoff
+from nodes.providers.limits import TOLERANCE_S
 from nodes.providers.link import Link
 from nodes.providers.provider import Provider
 from nodes.providers.transport import END_OF_RECORDING, EndOfRecording, NetworkError, Wire
@@ -145,7 +146,8 @@ class Carrier:
         reason = await self._ended(link, covered=False)
         if reason == END_OF_RECORDING:
             return None
-        delay = self._backoff.next_s(self._now() - link.opened_at)
+        lasted_s = self._now() - link.opened_at
+        delay = 0.0 if self._provider.transport.is_recording else self._backoff.next_s(lasted_s)
         self._stats.reconnects[reason] += 1
         self._report_end(link.connection, reason, delay, link.wire.detail)
         await asyncio.sleep(delay)
@@ -155,7 +157,7 @@ class Carrier:
         ends_at = link.opened_at + self._lifetime_s
         while not link.is_over and not link.due:
             left = None if self._provider.transport.is_recording else ends_at - self._now()
-            if left is not None and left <= 0:
+            if left is not None and left <= TOLERANCE_S:
                 link.renew(LIFETIME)
                 return
             await self._doze(link, left)

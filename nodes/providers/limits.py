@@ -11,11 +11,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["Gate", "SlidingWindow", "TokenBucket"]
+__all__ = ["TOLERANCE_S", "Gate", "SlidingWindow", "TokenBucket"]
 
 
-TOLERANCE = 1e-9
-"""Tokens that rounding may be short of."""
+TOLERANCE_S = 1e-6
+"""A wait shorter than this is over: an event loop's timers may fire that much early."""
 
 
 def _loop_time() -> float:
@@ -48,10 +48,10 @@ class TokenBucket:
         async with self._turn:
             needed = min(n, self.burst)
             while True:
-                missing = needed - self.tokens
-                if missing <= TOLERANCE:
+                wait = (needed - self.tokens) / self.rate
+                if wait <= TOLERANCE_S:
                     break
-                await asyncio.sleep(missing / self.rate)
+                await asyncio.sleep(wait)
             self._tokens -= n
 
 
@@ -98,7 +98,7 @@ class SlidingWindow:
 
     def _forget(self, now: float) -> None:
         charges = self._charges
-        while charges and charges[0][0] + self.window_s <= now:
+        while charges and charges[0][0] + self.window_s <= now + TOLERANCE_S:
             self._used -= charges.popleft()[1]
         if not charges:
             self._used = 0.0
@@ -124,6 +124,6 @@ class Gate:
         """Return once it is open."""
         while True:
             wait = self.shut_for_s
-            if wait <= 0:
+            if wait <= TOLERANCE_S:
                 return
             await asyncio.sleep(wait)

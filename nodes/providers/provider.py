@@ -71,7 +71,8 @@ class Provider(ABC):
             ws=chosen.get("ws", endpoints.ws).rstrip("/"), rest=chosen.get("rest", endpoints.rest).rstrip("/")
         )
         self.symbols = Symbols()
-        self.rng = Random(context.refs.get("seed"))
+        seed = context.refs.get("seed")
+        self.rng = Random(0 if seed is None and context.mode == "replay" else seed)
         self.on_connected: list[Coverage] = []
         self.on_disconnected: list[Coverage] = []
         self.activity: Callable[[], Mapping[str, int]] | None = None

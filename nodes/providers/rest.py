@@ -16,7 +16,7 @@ from flow.context import Context
 from flow.errors import ProviderError, Retryable, Terminal
 from flow.telemetry.occurrences import Occurrence
 from nodes.providers.backoff import Backoff
-from nodes.providers.limits import Gate, SlidingWindow
+from nodes.providers.limits import Gate, SlidingWindow, TokenBucket
 from nodes.providers.transport import NetworkError, Reply, Transport
 
 __all__ = ["RequestFailed", "RestClient", "RestRules"]
@@ -59,7 +59,11 @@ class RestRules:
 
 
 class RestClient:
-    """GET requests of one provider. `outcomes` counts every reply by what it meant."""
+    """GET requests of one provider. `outcomes` counts every reply by what it meant.
+
+    `window` is for weight, `bucket` for the number of requests; both may be
+    adjusted to what the exchange says.
+    """
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class RestClient:
         url: str,
         rules: RestRules,
         window: SlidingWindow,
+        bucket: TokenBucket,
         rng: Random,
         *,
         most_at_once: int = 8,
@@ -77,6 +82,7 @@ class RestClient:
         self.url = url.rstrip("/")
         self.rules = rules
         self.window = window
+        self.bucket = bucket
         self.gate = Gate()
         self.outcomes: Counter[str] = Counter()
         self._context = context
@@ -87,9 +93,15 @@ class RestClient:
         self._places = asyncio.Semaphore(most_at_once)
 
     async def get(
-        self, path: str, params: Mapping[str, str] | None = None, *, weight: float = 1.0, attempts: int = 5
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        weight: float = 1.0,
+        attempts: int = 5,
+        is_reported: bool = True,
     ) -> Reply:
-        """The reply with status 200.
+        """The reply with status 200. `is_reported=False` leaves the reporting of failures to the caller.
 
         Raises `Terminal` with the exchange's code and message for what it refuses, `Retryable` where
         `attempts` tries ended in server errors, network errors or requests to wait.
@@ -102,7 +114,9 @@ class RestClient:
                 return reply
             is_last = attempt == attempts or isinstance(error, Terminal)
             delay = 0.0 if is_last else max(self.gate.shut_for_s, backoff.next_s())
-            self._context.occurred(RequestFailed(self._provider, outcome, path, str(error), round(delay, 3)))
+            if is_reported:
+                failed = RequestFailed(self._provider, outcome, path, str(error), round(delay, 3))
+                self._context.occurred(failed)
             if is_last:
                 raise error
             await asyncio.sleep(delay)
@@ -113,6 +127,7 @@ class RestClient:
     ) -> tuple[str, Reply, ProviderError | None]:
         async with self._places:
             await self.gate.passed()
+            await self.bucket.acquire()
             await self.window.acquire(weight)
             await self.gate.passed()
             try:

@@ -14,7 +14,7 @@ from nodes.providers.binance.rest import (
     depth_weight,
     read_exchange_info,
 )
-from nodes.providers.limits import SlidingWindow
+from nodes.providers.limits import SlidingWindow, TokenBucket
 from nodes.providers.provider import Endpoints, Provider
 from nodes.providers.rest import RestClient
 from nodes.providers.symbols import SymbolInfo
@@ -25,6 +25,8 @@ PUBLIC: Final = Endpoints(ws="wss://stream.binance.com:9443", rest="https://api.
 SHARE: Final = 0.9
 """How much of a limit is used: the exchange's clock and its windows are not ours."""
 WEIGHT_PER_MINUTE: Final = 6000
+REQUESTS_PER_S: Final = 61_000 / 300
+BURST: Final = 50
 CONNECTS: Final = 300
 CONNECTS_WINDOW_S: Final = 300.0
 
@@ -48,16 +50,20 @@ class BinanceProvider(Provider):
             self.endpoints.rest,
             BinanceRules(),
             SlidingWindow(WEIGHT_PER_MINUTE * SHARE, 60.0),
+            TokenBucket(REQUESTS_PER_S * SHARE, BURST),
             self.rng,
         )
 
     async def load_symbols(self) -> list[SymbolInfo]:
-        """One request; the weight allowed in a minute is learnt from the reply."""
-        reply = await self.rest.get(EXCHANGE_INFO, weight=EXCHANGE_INFO_WEIGHT, attempts=1)
+        """One request; the weight and the requests allowed are learnt from the reply."""
+        weight = EXCHANGE_INFO_WEIGHT
+        reply = await self.rest.get(EXCHANGE_INFO, weight=weight, attempts=1, is_reported=False)
         info = read_exchange_info(reply.body)
-        weight = info.weight_per_minute()
-        if weight is not None and weight > 0:
-            self.rest.window.limit = weight * SHARE
+        per_minute, per_s = info.weight_per_minute(), info.requests_per_s()
+        if per_minute:
+            self.rest.window.limit = per_minute * SHARE
+        if per_s:
+            self.rest.bucket.rate = per_s * SHARE
         return info.infos()
 
     async def depth_snapshot(self, symbol: str, limit: int = MOST_LEVELS) -> bytes:

@@ -27,6 +27,7 @@ EXCHANGE_INFO_WEIGHT = 20
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 MOST_LEVELS = 5000
 SHOWN_CHARS = 200
+SECONDS = {"SECOND": 1, "MINUTE": 60, "DAY": 86_400}
 
 
 class _Error(Struct):
@@ -65,11 +66,19 @@ class ExchangeInfo(Struct):
         """Every symbol that is listed, trading or not."""
         return [_info(symbol) for symbol in self.symbols]
 
-    def weight_per_minute(self) -> int | None:
+    def weight_per_minute(self) -> float | None:
         """The REST weight allowed in a minute; None where it is not said."""
+        return self._within("REQUEST_WEIGHT", 60)
+
+    def requests_per_s(self) -> float | None:
+        """The requests allowed in a second, whatever their weight; None where it is not said."""
+        return self._within("RAW_REQUESTS", 1)
+
+    def _within(self, kind: str, seconds: int) -> float | None:
         for limit in self.limits:
-            if (limit.kind, limit.interval, limit.count) == ("REQUEST_WEIGHT", "MINUTE", 1):
-                return limit.limit
+            span_s = SECONDS.get(limit.interval, 0) * limit.count
+            if limit.kind == kind and span_s > 0 and limit.limit > 0:
+                return limit.limit * seconds / span_s
         return None
 
 

@@ -10,7 +10,7 @@ import pytest
 from flow.errors import Retryable, Terminal
 from nodes.providers.binance.rest import BinanceRules
 from nodes.providers.http_transport import HttpTransport
-from nodes.providers.limits import SlidingWindow
+from nodes.providers.limits import SlidingWindow, TokenBucket
 from nodes.providers.rest import RequestFailed, RestClient, RestRules
 from nodes.providers.transport import EndOfRecording, NetworkError, Reply
 
@@ -23,10 +23,14 @@ def reply(status: int, body: bytes = b"", **headers: str) -> Reply:
 
 @pytest.fixture
 def make_client(make_context: Callable, scripted: Any) -> Callable[..., RestClient]:
-    def make(transport: Any = None, url: str = "https://x", limit: float = 6000, **more: Any) -> RestClient:
-        window = SlidingWindow(limit, 60.0)
+    def make(
+        transport: Any = None, url: str = "https://x", limit: float = 6000, per_s: float = 100.0, **more: Any
+    ) -> RestClient:
+        window, bucket = SlidingWindow(limit, 60.0), TokenBucket(per_s, 10)
         chosen = transport or scripted
-        return RestClient(make_context(), "binance", chosen, url, BinanceRules(), window, Random(1), **more)
+        return RestClient(
+            make_context(), "binance", chosen, url, BinanceRules(), window, bucket, Random(1), **more
+        )
 
     return make
 
@@ -123,6 +127,28 @@ def test_weights_are_charged_before_a_request_and_corrected_by_the_header(
         await client.get("/a", weight=5)
         await client.get("/a", weight=10)
         assert [at for at, _, _ in scripted.requests] == [0.0, 0.0, 60.0]
+
+    virtually(main())
+
+
+def test_only_so_many_requests_are_sent_in_a_second(virtually, make_client, scripted) -> None:
+    async def main() -> None:
+        scripted.replies.extend([OK] * 30)
+        client = make_client(per_s=5.0)
+        await asyncio.gather(*(client.get("/a") for _ in range(30)))
+        assert scripted.requests[-1][0] == pytest.approx(4.0)
+
+    virtually(main())
+
+
+def test_a_caller_that_reports_failures_itself_is_not_doubled(
+    virtually, make_client, scripted, journal
+) -> None:
+    async def main() -> None:
+        scripted.replies.append(NetworkError("reset"))
+        with pytest.raises(NetworkError):
+            await make_client().get("/a", attempts=1, is_reported=False)
+        assert journal.all == []
 
     virtually(main())
 

@@ -41,9 +41,12 @@ def test_symbols_get_canonical_names_and_steps() -> None:
     assert (old.canonical, old.status, old.is_trading, old.tick) == ("OLD-BNB", "BREAK", False, "")
 
 
-def test_the_weight_of_a_minute_is_read_from_the_limits() -> None:
-    assert read_exchange_info(BODY).weight_per_minute() == 6000
-    assert read_exchange_info(b'{"symbols":[]}').weight_per_minute() is None
+def test_what_is_allowed_is_read_from_the_limits() -> None:
+    info = read_exchange_info(BODY)
+    assert info.weight_per_minute() == 6000
+    assert info.requests_per_s() == pytest.approx(203.3, abs=0.1)
+    silent = read_exchange_info(b'{"symbols":[]}')
+    assert silent.weight_per_minute() is silent.requests_per_s() is None
 
 
 @pytest.mark.parametrize(
