@@ -20,7 +20,7 @@ from flow.errors import Fault
 from flow.graph.mailbox_rules import check_mailboxes
 from flow.graph.port_types import fits, resolved, type_name
 from flow.graph.spec import IDENTIFIER, GraphSpec, InputSpec, MailboxSpec, NodeEntry
-from flow.graph.tree import Faults, quoted
+from flow.graph.tree import Faults, named, quoted
 from flow.graph.wiring import Wiring
 from flow.registry import NodeSpec, Registry
 from flow.telemetry.dead_letters import DeadLetter
@@ -28,6 +28,7 @@ from flow.telemetry.dead_letters import DeadLetter
 __all__ = ["check", "check_wiring"]
 
 DROPPING: Final = ("drop_oldest", "drop_newest")
+LONGEST_WAY: Final = 2_000
 
 
 def check(spec: GraphSpec, registry: Registry) -> list[Fault]:
@@ -56,7 +57,7 @@ def check_wiring(
     wiring = Wiring(spec, registry, faults, unreadable, is_whole=is_whole)
     _check_ends(wiring)
     for cycle in wiring.cycles():
-        way = " -> ".join([*cycle, cycle[0]])
+        way = named([*cycle, cycle[0]], " -> ")
         wiring.say(spec.nodes[cycle[0]], f"a cycle: {way}; a graph runs one way only")
     _check_types(wiring)
     _check_sharing(wiring)
@@ -139,7 +140,7 @@ def _check_sharing(wiring: Wiring) -> None:
     for name in wiring.pooled():
         edges = wiring.readers[name]
         if len(edges) > 1:
-            readers = ", ".join(entry.id for entry, _ in edges)
+            readers = named([entry.id for entry, _ in edges], ", ")
             wiring.say(
                 edges[1][0],
                 f"{quoted(name)} gives pooled objects, which have one owner, but {len(edges)} nodes read it "
@@ -156,24 +157,22 @@ def _check_critical(wiring: Wiring) -> None:
     for name in waiting:
         for entry, item in wiring.readers[name]:
             known = wiring.known.get(entry.id)
-            way = " -> ".join([*_way_to(name, came_from), entry.id])
             if item.mailbox is not None and item.mailbox.when_full in DROPPING:
-                rule = f"a mailbox that may {item.mailbox.when_full}"
-                wiring.say(entry, f"critical events come this way ({way}), which {rule} could lose", item)
-            if known is not None and known.loss == "anything":
+                could = f"which a mailbox that may {item.mailbox.when_full} could lose"
                 wiring.say(
-                    entry,
-                    f"critical events come this way ({way}), and {known.name} may lose anything; "
-                    f"branch off before it",
+                    entry, f"critical events come this way ({_way(name, came_from, entry)}), {could}", item
                 )
+            if known is not None and known.loss == "anything":
+                could = f"and {known.name} may lose anything; branch off before it"
+                wiring.say(entry, f"critical events come this way ({_way(name, came_from, entry)}), {could}")
             if entry.id not in came_from:
                 came_from[entry.id] = name
                 waiting.append(entry.id)
 
 
-def _way_to(name: str, came_from: dict[str, str | None]) -> list[str]:
-    way, at = list[str](), name
-    while (before := came_from[at]) is not None and len(way) < 20:
+def _way(name: str, came_from: dict[str, str | None], entry: NodeEntry) -> str:
+    way, at = [entry.id], name
+    while (before := came_from[at]) is not None and len(way) < LONGEST_WAY:
         way.append(at)
         at = before
-    return [at, *reversed(way)]
+    return named([at, *reversed(way)], " -> ")

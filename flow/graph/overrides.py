@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from flow.graph.tree import Faults, Tree, kind_of
+from flow.graph.tree import MAX_DEPTH, Faults, Tree, kind_of
 from flow.graph.yaml_source import parse
 
 __all__ = ["TOP_KEYS", "apply_set"]
@@ -27,7 +27,7 @@ def apply_set(root: Tree, assignment: str, faults: Faults) -> Tree:
     origin = f"--set {assignment if len(assignment) <= 100 else assignment[:97] + '...'}"
     path, equals, text = assignment.partition("=")
     names = path.strip().split(".")
-    if not equals or not all(names):
+    if not equals or not all(names) or len(names) > MAX_DEPTH:
         faults.add((0, 0), f"{ascii(origin)[1:-1]}: write it as path=value")
         return root
     inner = Faults(faults.file)

@@ -13,12 +13,13 @@ from typing import Any, Final, cast
 from flow.errors import Fault
 from flow.registry import Registry
 
-__all__ = ["MAX_DEPTH", "MAX_SIZE", "Faults", "Tree", "kind_of", "quoted"]
+__all__ = ["MAX_DEPTH", "MAX_SIZE", "Faults", "Tree", "kind_of", "named", "quoted"]
 
 MAX_DEPTH: Final = 40
 MAX_SIZE: Final = 100_000
 MAX_FAULTS: Final = 200
-MAX_COMPARED: Final = 2_000
+MAX_COMPARED: Final = 40_000
+MAX_NAMED: Final = 12
 MAX_QUOTED: Final = 60
 
 Place = tuple[int, int]
@@ -146,13 +147,20 @@ def quoted(value: Any) -> str:
     return shown if len(shown) <= MAX_QUOTED else f"{shown[: MAX_QUOTED - 4]}...{shown[-1]}"
 
 
+def named(names: Sequence[str], separator: str) -> str:
+    """Names in a row; of many the first and the last, with how many are between."""
+    if len(names) <= MAX_NAMED:
+        return separator.join(names)
+    return separator.join([*names[: MAX_NAMED - 1], f"({len(names) - MAX_NAMED} more)", names[-1]])
+
+
 class Faults:
     """Every fault of one file, each once; the first 200, and how many more there are."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self._found: dict[Fault, None] = {}
-        self._added = self._unlisted = 0
+        self._added = self._unlisted = self._compared = 0
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -179,10 +187,11 @@ class Faults:
         self.add(tree.key, f"{message} (from {tree.origin})" if tree.origin else message)
 
     def nearest(self, name: str, names: Iterable[str]) -> str | None:
-        """The name that looks most like `name`; None where none does, or there are too many to compare."""
+        """The name that looks most like `name`; None where none does, or too many were compared already."""
         known = list(names)
-        if len(known) > MAX_COMPARED or len(name) > MAX_QUOTED or len(self._found) >= MAX_FAULTS:
+        if len(name) > MAX_QUOTED or self._compared + len(known) > MAX_COMPARED:
             return None
+        self._compared += len(known)
         return Registry().nearest(name, known)
 
     def guess(self, name: str, names: Iterable[str]) -> str:

@@ -95,6 +95,7 @@ class Wiring:
         before = {
             name: next(item.source for item in self.feeds[name] if item.source in stuck) for name in stuck
         }
+        places = {name: place for place, name in enumerate(self.spec.nodes)}
         done: set[str] = set()
         for start in [name for name in self.spec.nodes if name in stuck]:
             way: dict[str, None] = {}
@@ -104,13 +105,10 @@ class Wiring:
                 name = before[name]
             if name not in done:
                 walked = list(way)
-                yield self._from_first(walked[walked.index(name) :][::-1])
+                cycle = walked[walked.index(name) :][::-1]
+                first = cycle.index(min(cycle, key=places.__getitem__))
+                yield cycle[first:] + cycle[:first]
             done.update(way)
-
-    def _from_first(self, cycle: list[str]) -> list[str]:
-        places = {name: place for place, name in enumerate(self.spec.nodes)}
-        first = min(range(len(cycle)), key=lambda at: places[cycle[at]])
-        return cycle[first:] + cycle[:first]
 
     def pooled(self) -> set[str]:
         """The nodes whose `out` gives pooled objects, which have one owner.

@@ -107,6 +107,18 @@ def test_cycles_are_named(said: Linter, lines: list[str], expected: list[str]) -
     assert said(EVENTS, *lines) == [f"{fault}; a graph runs one way only" for fault in expected]
 
 
+def test_a_long_cycle_is_not_written_out(said: Linter) -> None:
+    ring = [f"n{i}: {{use: same, inputs: [n{(i - 1) % 500}]}}" for i in range(500)]
+    [fault, *_] = said(*ring)
+    assert fault.startswith("3:3: node 'n0': a cycle: n0 -> n1 -> n2 -> ")
+    assert fault.endswith(" -> (489 more) -> n0; a graph runs one way only")
+
+
+def test_many_cycles_are_found_in_a_moment(said: Linter) -> None:
+    pairs = [f"n{i}: {{use: same, inputs: [n{i ^ 1}]}}" for i in range(8000)]
+    assert len(said(*pairs)) == 201
+
+
 # --- types ---
 
 

@@ -58,6 +58,7 @@ def test_the_last_one_wins(read: Callable[..., Any]) -> None:
     [
         ("symbols", "0:0: --set symbols: write it as path=value"),
         ("=3", "0:0: --set =3: write it as path=value"),
+        (f"{'a.' * 5000}b=3", ": write it as path=value"),
         ("a..b=3", "0:0: --set a..b=3: write it as path=value"),
         ("symbls=[A]", "0:0: --set symbls=[A]: this graph has no param 'symbls', did you mean 'symbols'?"),
         ("limit.mx=3", "0:0: --set limit.mx=3: the param limit has no key 'mx'"),
