@@ -91,9 +91,9 @@ class Machine(Generic[In, Out]):
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.passed = 0
+        self.passed: int = 0
         self.dropped: Counter[str] = Counter()
-        self.dead_lettered = 0
+        self.dead_lettered: int = 0
 
     @abstractmethod
     def add(self, element: In) -> None:
@@ -217,9 +217,12 @@ def unshielded(emit: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 class Subscription(abc.DisposableBase):
-    """One reader of a shared output. `sent` counts what was put on its edge."""
+    """One reader of a shared output."""
 
-    sent: int = 0
+    @property
+    @abstractmethod
+    def sent(self) -> int:
+        """How many elements were put on its edge."""
 
 
 class SharedOutput(Fusable[Out]):

@@ -14,7 +14,7 @@ def assert_nothing_out(pools: Pools, *, used: bool = True) -> None:
     for kind, pool in pools.by_kind.items():
         if pool.out:
             raise AssertionError(f"{pool.out} of {kind} were not put back: {pool.whereabouts()}")
-        lying = sum(len(shelf.free) for shelf in pool.shelves.values())
+        lying = sum(len(shelf) for shelf in pool.shelves.values())
         if not pool.is_off and lying != pool.made:
             raise AssertionError(f"{kind}: {pool.made} objects were made, {lying} lie on their shelves")
     if used and not any(figure["gets"] for figure in figures.values()):
