@@ -68,7 +68,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 def _meaning(declared: Any) -> str:
     notes = get_args(declared)[1:] if hasattr(declared, "__metadata__") else ()
     said = [note.description for note in notes if isinstance(note, msgspec.Meta) and note.description]
-    return " ".join(said)
+    return ": ".join([spelled(declared), *said])
 
 
 def _table(rows: list[tuple[str, ...]], indent: str = "") -> str:

@@ -29,10 +29,10 @@ def test_the_description_has_ports_types_bounds_and_defaults(registry: Registry)
     rows = {
         row.split()[0]: re.sub(r" +", " ", row.strip()) for row in text.partition("params:\n")[2].splitlines()
     }
-    assert rows["lateness_ms"] == "lateness_ms int >= 0, <= 60000 = 150 how long a gap may stay open"
-    assert rows["label"] == "label str | null = null"
-    assert rows["side"] == 'side buy | sell = "buy"'
-    assert rows["limits"] == 'limits Limits = {"low":0,"high":10}'
+    assert rows["lateness_ms"] == "lateness_ms = 150 int >= 0, <= 60000: how long a gap may stay open"
+    assert rows["label"] == "label = null str | null"
+    assert rows["side"] == 'side = "buy" buy | sell'
+    assert rows["limits"] == 'limits = {"low":0,"high":10} Limits'
 
 
 def test_the_description_says_what_a_graph_must_know(registry: Registry) -> None:
@@ -40,7 +40,7 @@ def test_the_description_says_what_a_graph_must_know(registry: Registry) -> None
     assert "gives" not in describe(registry.nodes["console"])
     assert "It takes no params." in describe(registry.nodes["console"])
     assert re.search(
-        r"path +str at least 1 long +required +where to write", describe(registry.nodes["jsonl"])
+        r"path +required +str at least 1 long: where to write", describe(registry.nodes["jsonl"])
     )
     assert "May lose anything" in describe(registry.nodes["sample"])
     assert "any number may read it" in describe(registry.nodes["fan-out-clone"])
