@@ -1,7 +1,8 @@
 """Every error of the project, one tree.
 
 FlowError
-├── GraphError            a YAML graph that can't be used; carries every fault found (exit 78)
+├── ConfigurationError    what the user gave can't be used: a parameter, a recording (exit 78)
+│   └── GraphError        a YAML graph that can't be used; carries every fault found
 ├── ConsumerError         what a consumer's handler raised, on its way out of a bare `.pipe`
 ├── PoolError
 │   ├── PoolTimeout       no free object within the time allowed: backpressure, counted, retryable
@@ -38,7 +39,11 @@ class Fault:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
 
 
-class GraphError(FlowError):
+class ConfigurationError(FlowError):
+    """What the user gave can't be used; the message says what, and what would do."""
+
+
+class GraphError(ConfigurationError):
     """A graph that can't be used. `faults` holds every fault that was found, in file order."""
 
     def __init__(self, faults: list[Fault]) -> None:

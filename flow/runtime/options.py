@@ -6,6 +6,7 @@ The framework knows no exchange. What stands behind `--sim` and `--replay` is a 
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Literal
@@ -51,7 +52,11 @@ class Backend(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Be ready for connections. Raises `FlowError` for parameters or files that can't be used."""
+        """Be ready for connections. Raises `FlowError` where that can't be."""
+
+    async def wait(self) -> None:
+        """Return when it is over of its own accord, which most never are. Raises what broke it."""
+        await asyncio.Event().wait()
 
     async def stop(self) -> None:
         """Close everything."""

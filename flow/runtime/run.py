@@ -26,7 +26,7 @@ from flow.registry import Registry
 from flow.registry import registry as default_registry
 from flow.runtime.options import Backend, RunOptions
 from flow.runtime.topology import Topology, build
-from flow.runtime.virtual_time import VirtualTimeLoop
+from flow.runtime.virtual_time import VirtualTimeLoop, VirtualTimeScheduler
 from flow.telemetry.dead_letters import DeadLetters
 from flow.telemetry.occurrences import Telemetry
 
@@ -63,6 +63,7 @@ class GraphRun:
         self._started: list[Component] = []
         self._source_tasks: dict[str, asyncio.Task[None]] = {}
         self._delivery_tasks: dict[str, asyncio.Task[None]] = {}
+        self._backend_tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._began = self._began_cpu = 0.0
         self._is_closed = False
@@ -103,20 +104,22 @@ class GraphRun:
             self._source_tasks[node_id] = self._task(output.component.run(), f"source {node_id}")
 
     def _make_context(self, loop: asyncio.AbstractEventLoop) -> Context:
+        is_virtual = isinstance(loop, VirtualTimeLoop)
         refs = {
             "base_dir": self.spec.base_dir,
             "graph": self.spec.name,
             "sim": self.options.sim,
             "replay": self.options.replay,
             "speed": self.options.speed,
+            "max_frames": self.options.max_frames,
             "seed": self.options.seed,
         }
         return Context(
             pools=Pools(self.spec.pools),
             dead_letters=DeadLetters(),
             telemetry=self.telemetry,
-            clock=loop.clock if isinstance(loop, VirtualTimeLoop) else wall_ns,
-            scheduler=AsyncIOScheduler(loop),
+            clock=loop.clock if is_virtual else wall_ns,
+            scheduler=VirtualTimeScheduler(loop) if is_virtual else AsyncIOScheduler(loop),
             mode=self.options.mode,
             refs=refs,
         )
@@ -129,10 +132,11 @@ class GraphRun:
         if make is None:
             raise FlowError(f"nothing is registered that could serve --{wanted}")
         backend: Backend = make(self.context)
+        if isinstance(loop, VirtualTimeLoop) and backend.start_ns:
+            loop.begin_at_ns(backend.start_ns)
         self.backends.append(backend)
         await backend.start()
-        if isinstance(loop, VirtualTimeLoop) and backend.start_ns:
-            loop.advance_to_ns(backend.start_ns)
+        self._backend_tasks.append(self._task(backend.wait(), f"--{wanted}"))
 
     async def _start(self, component: Component) -> None:
         self._started.append(component)
@@ -178,8 +182,11 @@ class GraphRun:
         finally:
             for component in reversed(self._started):
                 await self._stop_component(component)
+            for task in self._backend_tasks:
+                task.cancel()
             for backend in self.backends:
                 await backend.stop()
+            await asyncio.gather(*self._backend_tasks, return_exceptions=True)
             self.duration_s = monotonic_s() - self._began
             self.cpu_s = cpu_s() - self._began_cpu
             self._report_left_out()

@@ -17,7 +17,7 @@ __all__ = ["summarise"]
 def summarise(run: GraphRun) -> dict[str, Any]:
     """The figures of a run, now or at its end. Shapes and names are a contract with users; see the README."""
     topology = run.topology
-    frames = sum(output.component.emitted for _, output in topology.sources)
+    frames = sum(output.component.emitted - output.dropped["over_limit"] for _, output in topology.sources)
     started = datetime.fromtimestamp(run.started_ns / NS_PER_S, UTC)
     assert run.context.dead_letters is not None
     return {
@@ -40,7 +40,7 @@ def summarise(run: GraphRun) -> dict[str, Any]:
 
 
 def _events(run: GraphRun) -> dict[str, int]:
-    """Canonical events by provider and type, as the nodes count them that make events."""
+    """Canonical events by provider and type: who makes events counts them, as `made_by_stream`."""
     totals: Counter[str] = Counter()
     for vertex in run.topology.vertices.values():
         for maker in (vertex.machine, vertex.component):

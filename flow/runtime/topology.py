@@ -15,7 +15,7 @@ from reactivex import Observable
 
 from flow.component import Component, Consumer, Source, Transform
 from flow.context import Context
-from flow.errors import Fault, GraphError
+from flow.errors import Fault, FlowError, GraphError, OwnershipBug
 from flow.graph.spec import GraphSpec, InputSpec, MailboxSpec, NodeEntry
 from flow.registry import NodeSpec, Registry
 from flow.runtime.delivery import Delivery, Drained
@@ -112,7 +112,7 @@ def _make(topology: Topology, entry: NodeEntry, *, is_observed: bool) -> None:
     spec = topology.spec_of(entry.id)
     context = topology.context.for_node(entry.id)
     vertex = topology.vertices[entry.id] = Vertex(entry.id, spec)
-    made = spec.factory(entry.params, context)
+    made = _made(topology, entry, spec, context)
     vertex.inlets = [_inlet(topology, given) for given in entry.inputs]
     _place_mailbox(topology, vertex, entry, getattr(made, "folds", None))
     source = _source(vertex)
@@ -134,6 +134,19 @@ def _make(topology: Topology, entry: NodeEntry, *, is_observed: bool) -> None:
         vertex.output = vertex.tapped = Tapped(vertex.output)
     if len(topology.readers.get(entry.id, [])) > 1:
         vertex.output = Shared(vertex.output)
+
+
+def _made(topology: Topology, entry: NodeEntry, spec: NodeSpec, context: Context) -> Any:
+    """What the factory makes. What it raises is a fault of the graph, at the node's place."""
+    try:
+        return spec.factory(entry.params, context)
+    except (GraphError, OwnershipBug):
+        raise
+    except Exception as error:
+        said = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+        message = f"{entry.id}: {said.removeprefix(f'{entry.id}: ')}"
+        fault = Fault(topology.spec.file, entry.line, entry.column, message)
+        raise GraphError([fault]) from error
 
 
 def _inlet(topology: Topology, given: InputSpec) -> Inlet:

@@ -86,6 +86,7 @@ class _Kept:
         "is_connected",
         "is_hopeless",
         "number",
+        "made",
         "refresh_at",
         "seen",
         "seen_at",
@@ -107,7 +108,7 @@ class _Kept:
         self.is_connected = True
         self.is_hopeless = False
         self.connected_at = self.seen_at = self.refresh_at = 0.0
-        self.seen = 0
+        self.seen = self.made = 0
         self.too_old = 0
         """Snapshots in a row that could not be used for their age."""
 
@@ -143,6 +144,11 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
     def emitted(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Elements passed on and snapshots."""
         return self.taken + self.snapshots_emitted
+
+    @property
+    def made_by_stream(self) -> dict[Stream, int]:
+        """Snapshots, by stream; everything else was there before."""
+        return {kept.snapshots: kept.made for kept in self._books.values() if kept.made}
 
     @property
     def in_flight(self) -> int:
@@ -309,6 +315,7 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
         if self.on_state is not None:
             self.on_state(kept.stream, sync.sequence, sync.book)
         self.snapshots_emitted += 1
+        kept.made += 1
         self.emit(event)
 
     def _connected(self, connection: Any, symbols: AbstractSet[str]) -> None:

@@ -246,6 +246,7 @@ class Carrier:
         if self.link is link:
             self.link = None
             self._is_up.clear()
+        covered = covered or link.is_end_of_recording
         lost = frozenset[str]() if covered else self._symbols_of(link.names)
         self._provider.disconnected(link.connection, lost)
         return link.outcome()

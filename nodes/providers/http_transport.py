@@ -34,6 +34,10 @@ _CLOSE_REASONS: Final = {
 _Socket = aiohttp.ClientWebSocketResponse[Any]
 
 
+class _Uncounted:
+    emitted = 0
+
+
 class HttpWire(Wire):
     """One WebSocket of aiohttp's."""
 
@@ -43,6 +47,7 @@ class HttpWire(Wire):
 
     async def read(self, connection: Connection, emit: Callable[[Arrival], None]) -> str:
         receive, left = self._socket.receive, BURST
+        counting = self.counting or _Uncounted()
         while not self.is_halted:
             message = await receive()
             kind = message.type
@@ -50,8 +55,9 @@ class HttpWire(Wire):
                 return self._ended(kind, message.data, message.extra)
             try:
                 emit((connection, message.data))
+                counting.emitted += 1
             except PoolTimeout as error:
-                await self.offer_again((connection, message.data), emit, error)
+                counting.emitted += await self.offer_again((connection, message.data), emit, error)
             left -= 1
             if not left:
                 left = BURST

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from flow.events.frames import Arrival, Connection
-from nodes.providers.transport import NetworkError, Wire
+from nodes.providers.transport import END_OF_RECORDING, NetworkError, Wire
 
 __all__ = ["SERVER_SHUTDOWN", "Link"]
 
@@ -51,6 +51,13 @@ class Link(ABC):
     @property
     def is_over(self) -> bool:
         return self.reading.done()
+
+    @property
+    def is_end_of_recording(self) -> bool:
+        """Whether nothing follows: what was known at the end stays true."""
+        reading = self.reading
+        is_whole = reading.done() and not reading.cancelled() and reading.exception() is None
+        return is_whole and reading.result() == END_OF_RECORDING
 
     def outcome(self) -> str:
         """Why a link that is over ended. Raises what the graph raised while it took an element."""

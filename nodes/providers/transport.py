@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 from flow.context import Context
 from flow.errors import PoolTimeout, ProviderError, Retryable
@@ -16,6 +16,7 @@ from flow.events.frames import Arrival, Connection
 
 __all__ = [
     "END_OF_RECORDING",
+    "Counting",
     "EndOfRecording",
     "Headers",
     "NetworkError",
@@ -77,12 +78,20 @@ class Reply:
         return f"Reply({self.status}, {len(self.body)} bytes)"
 
 
+class Counting(Protocol):
+    """Who keeps count of arrivals: a source."""
+
+    emitted: int
+
+
 class Wire(ABC):
     """One WebSocket. Exactly one `read` at a time; `send` and `close` from any task of the loop."""
 
     detail: str = ""
     """What the peer said when it closed, or what broke; for reports only."""
     is_halted: bool = False
+    counting: Counting | None = None
+    """Whose `emitted` is raised by each arrival that `emit` took, or that was given up."""
     on_exhausted: Callable[[bytes, PoolTimeout, int], Awaitable[bool]] | None = None
     """(refused payload, error, how often it was refused) -> whether to offer it again. None lets the
     error through."""
@@ -106,17 +115,22 @@ class Wire(ABC):
 
     async def offer_again(
         self, arrival: Arrival, emit: Callable[[Arrival], None], error: PoolTimeout
-    ) -> None:
-        """For `read`, where `emit` raised `error`: offer the arrival until it is taken or given up."""
+    ) -> bool:
+        """For `read`, where `emit` raised `error`: offer the arrival until it is taken or given up.
+
+        False where it was neither, as the wire was halted meanwhile.
+        """
         refusals = 1
         while True:
             if self.on_exhausted is None:
                 raise error
-            if not await self.on_exhausted(arrival[1], error, refusals) or self.is_halted:
-                return
+            if not await self.on_exhausted(arrival[1], error, refusals):
+                return True
+            if self.is_halted:
+                return False
             try:
                 emit(arrival)
-                return
+                return True
             except PoolTimeout as again:
                 error = again
                 refusals += 1

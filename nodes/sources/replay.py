@@ -192,7 +192,7 @@ class ReplayWire(Wire):
             except PoolTimeout as error:
                 refusal = error
             finally:
-                transport.emitted += run.at - begun_at
+                self._count(run.at - begun_at)
             if refusal is not None:
                 await self._offer(run, connection, emit, refusal)
 
@@ -205,14 +205,21 @@ class ReplayWire(Wire):
 
         def offered(arrival: Arrival) -> None:
             emit(arrival)
-            transport.emitted += 1
+            self._count(1)
 
         await self.offer_again((connection, run.payloads[run.at]), offered, refusal)
         if transport.emitted == before:
             if self.is_halted:
                 return
             transport.refused[POOL_TIMEOUT] += 1
+            if self.counting is not None:
+                self.counting.emitted += 1
         run.at += 1
+
+    def _count(self, taken: int) -> None:
+        self._transport.emitted += taken
+        if self.counting is not None:
+            self.counting.emitted += taken
 
 
 async def _wait_a_little(payload: bytes, error: PoolTimeout, refusals: int) -> bool:

@@ -97,6 +97,10 @@ class BinanceStream(Source[Arrival]):
         self._is_paused = False
         self._is_attached = False
 
+    @property
+    def refused(self) -> dict[str, int]:
+        return dict(self.relief.dropped)
+
     async def start(self) -> None:
         self.provider.attach()
         self._is_attached = True
@@ -238,6 +242,7 @@ class BinanceStream(Source[Arrival]):
 
     def _link(self, wire: Wire, connection: Connection) -> BinanceLink:
         wire.on_exhausted = self.relief
+        wire.counting = self
         if self._is_paused:
             wire.halt()
         return BinanceLink(
