@@ -38,9 +38,7 @@ def describe(spec: NodeSpec) -> str:
     parts = [f"{spec.name} ({spec.kind})", _ports(spec)]
     parts += [text.strip() for text in (spec.doc, *_remarks(spec)) if text.strip()]
     fields = msgspec.structs.fields(spec.params)
-    rows = [
-        (field.encode_name, spelled(field.type), _default(field), _meaning(field.type)) for field in fields
-    ]
+    rows = [(field.encode_name, _default(field), _meaning(field.type)) for field in fields]
     parts.append("params:\n" + _table(rows, indent="  ").rstrip() if rows else "It takes no params.")
     return "\n\n".join(parts) + "\n"
 
