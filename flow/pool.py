@@ -3,11 +3,16 @@
 A `Pool` owns at most `capacity` objects of one type. They lie on shelves, one per key (a stream, a
 connection), so that what never changes for a key is already in place when an object is taken. An object is
 out from `get` to `put`; its `home` is its shelf while it is out and None while it lies there, which is how a
-second put is found. `put` resets.
+second put is found. A put clears all but the key.
 
-Shelves are the hot path: the operators of this project call `shelf.get()` and `home.put(x)` and nothing else.
-Inside a synchronous chain `get` raises `PoolTimeout` at once where nothing is free; a source waits with
-`await pool.wait_free()`.
+The hot path is written out where it runs: an operator that takes one object per element says
+
+    item = shelf.pop() if shelf else shelf.make()
+    item.home = shelf.home
+
+as `shelf.get()` does, and `item.put()`, which each pooled type writes out for itself: code shared by several types
+misses the interpreter's inline caches at each change of type. Inside a synchronous chain `make` raises
+`PoolTimeout` at once where nothing is free; a source waits with `await pool.wait_free()`.
 """
 
 from __future__ import annotations
@@ -15,67 +20,70 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from flow.errors import DoublePut, ForeignPut, PoolTimeout, WrongThread
 
-__all__ = ["Pool", "PoolSettings", "Poolable", "Pools", "Shelf", "UnpooledShelf", "release"]
+__all__ = ["Pool", "PoolSettings", "Poolable", "Pools", "Shelf", "release"]
 
 DEFAULT_CAPACITY = 16_384
 DEFAULT_WAIT_MS = 100.0
+LOOK_AGAIN_S = 0.001
+"""How often a waiting source looks for a free object: waking it from `put` would cost every put."""
 
 
 class Poolable(Protocol):
-    """What a pool can hold: a slotted object with a `home`, and a `reset` that clears all but its key."""
+    """What a pool can hold: a slotted object with a `home`, and a `put` that clears all but its key."""
 
     home: Any
 
-    def reset(self) -> None: ...
+    def put(self) -> None:
+        """Clear, append to the `home` and count its put. Raises `DoublePut` where there is no home."""
+        ...
 
 
 T = TypeVar("T", bound=Poolable)
 
 
-class Shelf(Generic[T]):
-    """The free list of one key."""
+class Shelf(list[T]):
+    """The free list of one key. `home` is what its objects name while they are out: itself, or None where
+    the pool is switched off."""
 
-    __slots__ = ("free", "gets", "key", "pool", "puts")
+    __slots__ = ("home", "key", "made", "pool", "puts")
 
     def __init__(self, pool: Pool[T], key: Any) -> None:
+        super().__init__()
         self.pool = pool
         self.key = key
-        self.free: list[T] = []
-        self.gets = self.puts = 0
+        self.home: Shelf[T] | None = None if pool.is_off else self
+        self.made = 0
+        """Objects that lie here or came from here."""
+        self.puts = 0
 
     def get(self) -> T:
         """A free object, its `home` set. Raises `PoolTimeout` at once where the pool is exhausted."""
-        item = self.free.pop() if self.free else self.pool.make_for(self)
-        item.home = self
-        self.gets += 1
+        item = self.pop() if self else self.make()
+        item.home = self.home
         return item
 
+    def make(self) -> T:
+        """An object for a shelf that has none. Raises `PoolTimeout` where the pool is exhausted."""
+        return self.pool.make_for(self)
+
     def put(self, item: T) -> None:
-        """Take an object back, reset. A second put or a foreign object raises."""
-        try:
-            if item.home is not self:
-                self.pool.misput(item)
-        except AttributeError:
+        """Take an object back, cleared. A second put or a foreign object raises."""
+        if getattr(item, "home", None) is not self:
             self.pool.misput(item)
-        item.home = None
-        item.reset()
-        self.free.append(item)
-        self.puts += 1
-        if self.pool.waiters:
-            self.pool.wake()
+        item.put()
 
+    @property
+    def out(self) -> int:
+        """How many objects are out, from what was made and what lies here."""
+        return self.made - len(self)
 
-class UnpooledShelf(Shelf[T]):
-    """What a pool that is switched off gives: fresh objects, which are nobody's to put."""
-
-    __slots__ = ()
-
-    def get(self) -> T:
-        return self.pool.fresh(self.key)
+    @property
+    def gets(self) -> int:
+        return self.puts + self.out
 
 
 class Pool(Generic[T]):
@@ -91,7 +99,6 @@ class Pool(Generic[T]):
         self.made = 0
         self.timeouts = 0
         self.shelves: dict[Hashable, Shelf[T]] = {}
-        self.waiters: list[asyncio.Future[None]] = []
         self._thread = threading.get_ident()
 
     def shelf(self, key: Hashable) -> Shelf[T]:
@@ -99,7 +106,7 @@ class Pool(Generic[T]):
         self.check_thread()
         shelf = self.shelves.get(key)
         if shelf is None:
-            shelf = self.shelves[key] = (UnpooledShelf if self.is_off else Shelf)(self, key)
+            shelf = self.shelves[key] = Shelf(self, key)
         return shelf
 
     def check_thread(self) -> None:
@@ -110,21 +117,26 @@ class Pool(Generic[T]):
     def make_for(self, shelf: Shelf[T]) -> T:
         """A new object for a shelf that has none; at the limit one that lies free on another shelf gives
         way."""
-        if self.made < self.capacity:
-            item = self.fresh(shelf.key)
-            self.made += 1
-            return item
-        donor = next((other for other in self.shelves.values() if other.free), None)
-        if donor is None:
-            self.timeouts += 1
-            raise PoolTimeout(self.kind, self.capacity)
+        if self.is_off:
+            return self.fresh(shelf.key)
+        donor = None
+        if self.made >= self.capacity:
+            donor = next((other for other in self.shelves.values() if other), None)
+            if donor is None:
+                self.timeouts += 1
+                raise PoolTimeout(self.kind, self.capacity)
         item = self.fresh(shelf.key)
-        donor.free.pop()
+        if donor is None:
+            self.made += 1
+        else:
+            donor.pop()
+            donor.made -= 1
+        shelf.made += 1
         return item
 
     def misput(self, item: Any) -> NoReturn:
         """Say what is wrong with a put."""
-        if any(item is lying for shelf in self.shelves.values() for lying in shelf.free):
+        if any(item is lying for shelf in self.shelves.values() for lying in shelf):
             raise DoublePut(f"{self.kind}: put of an object that is already in its pool")
         raise ForeignPut(f"{self.kind}: put of an object that belongs elsewhere, or to no pool")
 
@@ -136,41 +148,25 @@ class Pool(Generic[T]):
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 while self.free_count <= 0:
-                    await self._next_put()
+                    await asyncio.sleep(LOOK_AGAIN_S)
         except TimeoutError:
             self.timeouts += 1
             raise PoolTimeout(self.kind, self.capacity, timeout_ms) from None
 
-    async def _next_put(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self.waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter in self.waiters:
-                self.waiters.remove(waiter)
-
-    def wake(self) -> None:
-        """Let those go on who wait for a free object."""
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
     @property
     def out(self) -> int:
-        return sum(shelf.gets - shelf.puts for shelf in self.shelves.values())
+        return sum(shelf.out for shelf in self.shelves.values())
 
     @property
     def free_count(self) -> int:
         """How many more `get`s can succeed now."""
         if self.is_off:
             return self.capacity
-        return self.capacity - self.made + sum(len(shelf.free) for shelf in self.shelves.values())
+        return self.capacity - self.made + sum(len(shelf) for shelf in self.shelves.values())
 
     def whereabouts(self) -> str:
         """The keys whose objects are out, with their number, for a report."""
-        counts = {shelf.key: shelf.gets - shelf.puts for shelf in self.shelves.values()}
+        counts = {shelf.key: shelf.out for shelf in self.shelves.values()}
         return ", ".join(f"{key!r} x {n}" for key, n in counts.items() if n)
 
     def figures(self) -> dict[str, int]:
@@ -216,6 +212,5 @@ class Pools:
 
 def release(element: Any) -> None:
     """Put an element back where it came from; nothing happens to one that is not pooled."""
-    home = getattr(element, "home", None)
-    if isinstance(home, Shelf):
-        cast(Shelf[Any], home).put(element)
+    if isinstance(getattr(element, "home", None), Shelf):
+        element.put()

@@ -139,6 +139,11 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
     def emitted(self) -> int:
         return sum(bound.count for bound in self.bound.values())
 
+    @property
+    def made_by_stream(self) -> dict[Stream, int]:
+        """Messages decoded, by stream, for the run's summary."""
+        return self.counts()
+
     def counts(self) -> dict[Stream, int]:
         """Messages decoded, by stream."""
         return {bound.stream: bound.count for bound in self.bound.values()}
@@ -156,21 +161,23 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
             return
         raw = event = None
         try:
-            raw = bound.raws.get()
-            event = bound.events.get()
+            raws = bound.raws
+            raw = raws.pop() if raws else raws.make()
+            raw.home = raws.home
+            events = bound.events
+            event = events.pop() if events else events.make()
+            event.home = events.home
             raw.payload = payload = message.data
             event.ingest_ts = raw.received_at = element.received_at
-            event.trace_id = raw.trace_id = element.trace_id
+            event.trace_id = element.trace_id
             bound.normalise(payload, event)
         except Exception as error:
             self.give_back(element, raw, event, error)
             return
-        home = raw.home
-        if home is not None:
-            home.put(raw)
-        home = element.home
-        if home is not None:
-            home.put(element)
+        if raw.home is not None:
+            raw.put()
+        if element.home is not None:
+            element.put()
         bound.count += 1
         self.emit(event)
 

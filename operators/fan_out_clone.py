@@ -62,7 +62,13 @@ class Subscriber(Subscription):
         self.emit = emit
         self.on_error = on_error
         self.on_completed = on_completed
-        self.sent = 0
+        self.settled = 0
+
+    @property
+    def sent(self) -> int:
+        """Clones put on its edge: those of the audiences it was in, and of those it is in."""
+        audiences = self.stage.machine.audiences.values()
+        return self.settled + sum(audience.count for audience in audiences if self in audience.members)
 
     def dispose(self) -> None:
         self.stage.leave(self)
@@ -73,7 +79,18 @@ class Subscriber(Subscription):
         self.on_error = self.on_completed = _ignore
 
     def take_back(self, clone: CanonicalEvent) -> None:
-        self.sent -= 1
+        self.settled -= 1
+
+
+class Audience:
+    """Who receives a stream while the routing stays as it is, and how many of its events they were sent."""
+
+    __slots__ = ("count", "last", "members")
+
+    def __init__(self, members: list[Subscriber]) -> None:
+        self.members = members
+        self.last = members[-1] if members else None
+        self.count = 0
 
 
 def _ignore(*_: Any) -> None:
@@ -91,28 +108,25 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
         self.table: RoutingTable = context.service("routing", routing_table)
         self.table.listeners.append(self.reroute)
         self.subscribers: list[Subscriber] = []
-        self.targets: dict[Stream, list[Subscriber]] = {}
+        self.audiences: dict[Stream, Audience] = {}
 
     def add(self, element: CanonicalEvent) -> None:
-        clone = None
         try:
-            targets = self.targets[element.stream]
-            if targets:
-                element.emit_ts = self.clock()
-                clone = element.own()
+            audience = self.audiences[element.stream]
+            element.emit_ts = self.clock()
+            clone = element.own()
         except Exception as error:
             self.take_unusual(element, error)
             return
-        if clone is None:
-            self.drop(element, "unrouted")
+        if element.home is not None:
+            element.put()
+        last = audience.last
+        if last is None:
+            self.dropped["unrouted"] += 1
             return
-        home = getattr(element, "home", None)
-        if home is not None:
-            home.put(element)
         self.passed += 1
-        last = targets[-1]
-        for subscriber in targets:
-            subscriber.sent += 1
+        audience.count += 1
+        for subscriber in audience.members:
             try:
                 subscriber.emit(clone if subscriber is last else replace(clone))
             except (Exception, ObserverRaised) as raised:
@@ -121,21 +135,24 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
     def take_unusual(self, event: CanonicalEvent, error: Exception) -> None:
         """The first event of a stream since the routing changed, or something that is no event."""
         try:
-            if not isinstance(error, KeyError) or event.stream in self.targets:
+            if not isinstance(error, KeyError) or event.stream in self.audiences:
                 raise error
-            self.targets[event.stream] = self.resolve(event.stream)
+            self.audiences[event.stream] = self.resolve(event.stream)
         except Exception as fault:
             self.refuse(event, fault)
             return
         self.add(event)
 
-    def resolve(self, stream: Stream) -> list[Subscriber]:
+    def resolve(self, stream: Stream) -> Audience:
         allowed = set(self.table.audience(stream, [subscriber.name for subscriber in self.subscribers]))
-        return [subscriber for subscriber in self.subscribers if subscriber.name in allowed]
+        return Audience([subscriber for subscriber in self.subscribers if subscriber.name in allowed])
 
     def reroute(self) -> None:
-        """The table or the subscribers changed: look every stream up anew."""
-        self.targets = {}
+        """The table or the subscribers changed: settle the counts and look every stream up anew."""
+        audiences, self.audiences = self.audiences, {}
+        for audience in audiences.values():
+            for subscriber in audience.members:
+                subscriber.settled += audience.count
 
     def isolate(self, subscriber: Subscriber, raised: Exception | ObserverRaised) -> None:
         """Detach a subscriber that raised, with its own error; a dry pool is not its fault."""

@@ -46,7 +46,8 @@ class Ingester(Machine[Arrival, WsFrame]):
         except Exception as error:
             self.take_unusual(element, error)
             return
-        frame = shelf.get()
+        frame = shelf.pop() if shelf else shelf.make()
+        frame.home = shelf.home
         frame.payload = payload
         frame.received_at = self.clock()
         frame.trace_id = number = self.passed + 1

@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from flow.events.home import Home
+from flow.events.home import Home, refuse_put
 from flow.events.payloads import Payload
 from flow.events.stream import EventType, Stream
 
@@ -58,6 +58,12 @@ class CanonicalEvent:
     merge_id: str | None
     trace_id: int
     decision_id: int
+    home: Home | None = None
+    """The shelf that a pooled event goes back to; None for a clone, which is nobody's to put."""
+
+    def put(self) -> None:
+        """Give a pooled event back. Raises `DoublePut` where there is no `home`."""
+        refuse_put(self)
 
     @property
     def provider(self) -> str:
@@ -161,3 +167,16 @@ class PooledEvent(CanonicalEvent):
         self.merge_id = None
         self.sequence = self.first_sequence = self.exchange_ts = self.ingest_ts = self.emit_ts = 0
         self.routing_version = self.trace_id = self.decision_id = 0
+
+    def put(self) -> None:
+        """Give the event back to its pool, cleared as by `reset`."""
+        home = self.home
+        if home is None:
+            refuse_put(self)
+        self.home = None
+        self.payload = None  # type: ignore[assignment]
+        self.merge_id = None
+        self.sequence = self.first_sequence = self.exchange_ts = self.ingest_ts = self.emit_ts = 0
+        self.routing_version = self.trace_id = self.decision_id = 0
+        home.append(self)
+        home.puts += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from flow.events.home import Home
+from flow.events.home import Home, refuse_put
 from flow.events.stream import Stream
 
 __all__ = ["TEXT", "Arrival", "Connection", "ProviderRaw", "WsFrame"]
@@ -72,11 +72,23 @@ class WsFrame:
         self.message_type = TEXT
         self.received_at = self.trace_id = 0
 
+    def put(self) -> None:
+        """Give the frame back to its pool, cleared as by `reset`."""
+        home = self.home
+        if home is None:
+            refuse_put(self)
+        self.home = None
+        self.payload = b""
+        self.message_type = TEXT
+        self.received_at = self.trace_id = 0
+        home.append(self)
+        home.puts += 1
+
 
 class ProviderRaw:
     """One decoded message in the exchange's own shape. Keyed by `stream`; `received_at` in ns."""
 
-    __slots__ = ("home", "payload", "received_at", "stream", "trace_id")
+    __slots__ = ("home", "payload", "received_at", "stream")
 
     home: Home | None
     payload: Any
@@ -97,4 +109,15 @@ class ProviderRaw:
     def reset(self) -> None:
         """Clear every field but the key (`stream`)."""
         self.payload = None
-        self.received_at = self.trace_id = 0
+        self.received_at = 0
+
+    def put(self) -> None:
+        """Give the object back to its pool, cleared as by `reset`."""
+        home = self.home
+        if home is None:
+            refuse_put(self)
+        self.home = None
+        self.payload = None
+        self.received_at = 0
+        home.append(self)
+        home.puts += 1

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
-__all__ = ["Home"]
+from flow.errors import DoublePut
+
+__all__ = ["Home", "refuse_put"]
 
 
 class Home(Protocol):
     """What a pooled object names while it is out: its shelf. None while it lies there, or where it is
     nobody's."""
 
-    def put(self, item: Any) -> None:
-        """Take the object back, reset. A second put or a foreign object raises an `OwnershipBug`."""
+    puts: int
+
+    def append(self, item: Any, /) -> None:
+        """Lay a cleared object down."""
         ...
+
+    def put(self, item: Any) -> None:
+        """Take the object back, cleared. A second put or a foreign object raises an `OwnershipBug`."""
+        ...
+
+
+def refuse_put(item: object) -> NoReturn:
+    """Raises `DoublePut`: the object has no home, so it was put already, or never taken from a pool."""
+    raise DoublePut(f"put of a {type(item).__name__} that is already in its pool, or in none")

@@ -61,7 +61,7 @@ class Gate:
 
 
 class Mailbox:
-    """`offered` counts what was put in, gap markers included; `coalesced` and `dropped` what was not taken.
+    """`coalesced` and `dropped` count what was put in but not taken, `markers` the gap markers it added.
 
     `markers` counts the gap markers, which no edge brought.
     """
@@ -79,7 +79,6 @@ class Mailbox:
         self.when_full = spec.when_full
         self.context = context
         self.critical_bound = CRITICAL_BOUND
-        self.offered = 0
         self.markers = 0
         self.coalesced = 0
         self.dropped: Counter[str] = Counter()
@@ -98,13 +97,11 @@ class Mailbox:
 
     def put(self, element: Any) -> None:
         """Take an element in. Never waits; raises only `WrongThread`, in another thread."""
-        self.offered += 1
-        if len(self.queue) < self._room:
-            self.queue.append(element)
+        queue = self.queue
+        if len(queue) < self._room:
+            queue.append(element)
         else:
-            self._overflow(element)
-        if self._waiter is not None:
-            self._wake()
+            self._rouse_or_overflow(element)
 
     def complete(self) -> None:
         """Nothing more comes; `take` gives what waits and then nothing."""
@@ -124,7 +121,11 @@ class Mailbox:
                 return []
             self._thread = threading.get_ident()
             self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            self._room = 0
+            try:
+                await self._waiter
+            finally:
+                self._stop_waiting()
         return self.take_now()
 
     def take_now(self) -> list[Any]:
@@ -154,9 +155,24 @@ class Mailbox:
     def _wake(self) -> None:
         if self._waiter is not None and threading.get_ident() != self._thread:
             raise WrongThread(f"the mailbox of {self.name} belongs to another thread's event loop")
-        waiter, self._waiter = self._waiter, None
+        waiter = self._waiter
+        self._stop_waiting()
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    def _stop_waiting(self) -> None:
+        if self._waiter is not None:
+            self._waiter = None
+            self._room = self.capacity
+
+    def _rouse_or_overflow(self, element: Any) -> None:
+        """There is no room: because the taker waits, which costs `put` no look of its own, or because it is
+        full."""
+        if self._waiter is not None:
+            self._wake()
+            Mailbox.put(self, element)
+        else:
+            self._overflow(element)
 
     def _overflow(self, element: Any) -> None:
         if self.when_full == "block":
@@ -296,7 +312,6 @@ class Lanes:
         if not self.gaps:
             return []
         now = mailbox.context.clock()
-        mailbox.offered += len(self.gaps)
         mailbox.markers += len(self.gaps)
         return [_marker(mailbox.gap_streams, stream, gap, now) for stream, gap in self.gaps.items()]
 

@@ -110,6 +110,7 @@ class Vertex:
             dropped.update(holder.dropped)
             edge.in_flight += holder.in_flight
             edge.coalesced += getattr(holder, "coalesced", 0)
+            edge.entered += holder.markers if isinstance(holder, Mailbox) else 0
             edge.dead_lettered += getattr(holder, "dead_lettered", 0)
         edge.dropped = dict(dropped)
         return edge

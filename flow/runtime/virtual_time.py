@@ -48,7 +48,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     _scheduled: list[asyncio.TimerHandle]
     _clock_resolution: float
 
-    def __init__(self, start_ns: int) -> None:
+    def __init__(self, start_ns: int = 0) -> None:
         self.start_ns = self.now_ns = start_ns
         self.deadline_ns = NEVER_NS
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -65,6 +65,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def clock(self) -> int:
         """ns since the epoch, as a `Clock`."""
         return self.now_ns
+
+    def begin_at_ns(self, ts_ns: int) -> None:
+        """Begin anew at another time of day, for who learns only within the loop when that is.
+
+        `time()` goes on from where it is, and so do timers. Not while a waiter is under way.
+        """
+        if self._waiters:
+            raise RuntimeError("time can't begin anew: something waits for a time of day")
+        passed_ns = self.now_ns - self.start_ns
+        self.start_ns, self.now_ns = ts_ns - passed_ns, ts_ns
+        self.deadline_ns = NEVER_NS
 
     def advance_to_ns(self, ts_ns: int) -> None:
         """Let time go on to `ts_ns`; nothing happens where it is past. Timers run at the loop's next step."""

@@ -29,10 +29,9 @@ def owned(add: OnNext) -> OnNext:
     """Hand on elements that belong to the receiver: a pooled one is cloned and put back first."""
 
     def adapt(element: Any) -> None:
-        home = getattr(element, "home", None)
-        if home is not None:
+        if getattr(element, "home", None) is not None:
             pooled, element = element, element.own()
-            home.put(pooled)
+            pooled.put()
         add(element)
 
     return adapt
@@ -127,7 +126,11 @@ class Reader(Subscription):
         self.leave = leave
         self.emit = emit
         self.on_completed = completed
-        self.sent = 0
+        self.count = 0
+
+    @property
+    def sent(self) -> int:
+        return self.count
 
     def dispose(self) -> None:
         self.leave(self)
@@ -164,7 +167,7 @@ class Shared(SharedOutput[Any]):
 
     def _emit(self, element: Any) -> None:
         for reader in self.readers:
-            reader.sent += 1
+            reader.count += 1
             reader.emit(element)
 
     def _complete(self) -> None:

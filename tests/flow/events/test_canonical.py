@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from flow.errors import DoublePut
 from flow.events import CanonicalEvent, EventType, OwnedEvent, PooledEvent, Sequence, Stream
 from flow.events.canonical import FIELDS, SCHEMA_VERSION
 from flow.pool import Pools
@@ -21,7 +22,7 @@ def filled(pools: Pools | None = None) -> CanonicalEvent:
 
 
 def test_both_classes_have_the_fields_that_the_view_names() -> None:
-    assert set(FIELDS) == set(CanonicalEvent.__annotations__)
+    assert {*FIELDS, "home"} == set(CanonicalEvent.__annotations__)
     assert OwnedEvent.__struct_fields__ == FIELDS
     assert PooledEvent.__slots__ == (*FIELDS, "home")
 
@@ -34,7 +35,9 @@ def test_a_clone_has_every_field_and_is_nobodys(is_pooled: bool) -> None:
     assert type(clone) is OwnedEvent
     assert clone is not event
     assert {name: getattr(clone, name) for name in FIELDS} == {name: getattr(event, name) for name in FIELDS}
-    assert not hasattr(clone, "home")
+    assert clone.home is None
+    with pytest.raises(DoublePut):
+        clone.put()
     clone.sequence = 99
     assert event.sequence == NUMBERS["sequence"]
     if isinstance(event, PooledEvent):

@@ -14,10 +14,10 @@ from flow.errors import ConsumerError, DoublePut
 from flow.events.stream import EventType
 from flow.graph.spec import MailboxSpec
 from flow.runtime.delivery import Delivery, Drained
-from flow.runtime.mailbox import Mailbox
 from flow.telemetry.dead_letters import DeadLetter
 from flow.telemetry.occurrences import ConsumerFailed
 from flow.testing import make_event, make_stream
+from flow.testing.mailboxes import CountingMailbox
 
 TICKERS = make_stream(event_type=EventType.TICKER)
 TRADES = make_stream()
@@ -55,7 +55,7 @@ class Setup:
         self.context = Context("strategy", clock=self.clock)
         self.reported: list[ConsumerFailed] = []
         self.context.telemetry.listeners.append(lambda _, occurrence: self.reported.append(occurrence))
-        self.mailbox = Mailbox("strategy", MailboxSpec(capacity=capacity), self.context)
+        self.mailbox = CountingMailbox("strategy", MailboxSpec(capacity=capacity), self.context)
         self.delivery = Delivery("strategy", component, self.mailbox, self.context)
         if has_operators:
             self.delivery.head = Drained()

@@ -18,9 +18,10 @@ from flow.events.payloads import (
 )
 from flow.events.stream import EventType
 from flow.graph.spec import MailboxSpec
-from flow.runtime.mailbox import Gate, Mailbox
+from flow.runtime.mailbox import Gate
 from flow.telemetry.dead_letters import DeadLetter, DeadLetters
 from flow.testing import make_event, make_stream
+from flow.testing.mailboxes import CountingMailbox
 
 POLICIES = ("latest_by_key", "drop_oldest", "drop_newest", "block")
 TYPES = [kind for kind in EventType if kind not in (EventType.GAP, EventType.MERGED)]
@@ -51,30 +52,16 @@ def event(kind: EventType, number: int, symbol: str = "BTC-USDT", **more: Any) -
     return make_event(number, STREAMS[kind, symbol], **more)
 
 
-class Watched(Mailbox):
-    """Counts what is put in."""
-
-    puts = 0
-
-    def put(self, element: Any) -> None:
-        self.puts += 1
-        super().put(element)
-
-    @property
-    def offered(self) -> int:
-        return self.puts + self.markers
-
-
-def box(capacity: int = 4, when_full: Any = "latest_by_key", **more: Any) -> Watched:
+def box(capacity: int = 4, when_full: Any = "latest_by_key", **more: Any) -> CountingMailbox:
     context = more.pop("context", None) or Context("bus", clock=lambda: 77)
-    return Watched("consumer", MailboxSpec(capacity=capacity, when_full=when_full), context, **more)
+    return CountingMailbox("consumer", MailboxSpec(capacity=capacity, when_full=when_full), context, **more)
 
 
 def numbers(batch: list[Any]) -> list[int]:
     return [element.sequence for element in batch]
 
 
-def balance(mailbox: Watched, taken: int) -> None:
+def balance(mailbox: CountingMailbox, taken: int) -> None:
     assert mailbox.offered == taken + mailbox.coalesced + mailbox.dropped.total() + mailbox.in_flight
 
 

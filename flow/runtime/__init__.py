@@ -1,0 +1,1 @@
+"""Running graphs: topology, mailboxes, delivery, drain, summary, virtual time."""
