@@ -45,11 +45,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @pytest.fixture
 def virtually() -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Runs a coroutine on virtual time."""
+    """Runs a coroutine on virtual time; what a callback raises fails the test."""
 
     def run(main: Coroutine[Any, Any, Any]) -> Any:
+        faults: list[dict[str, Any]] = []
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            return runner.run(main)
+            runner.get_loop().set_exception_handler(lambda loop, fault: faults.append(fault))
+            result = runner.run(main)
+        assert faults == []
+        return result
 
     return run
 

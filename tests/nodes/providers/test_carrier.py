@@ -304,7 +304,7 @@ def test_a_recording_ends_with_its_last_connection(carry, recorded, make_wire, c
         await carried.task
         assert [of for of, _ in collector.frames] == [1, 2]
         assert carried.stats.reconnects == {"closed_by_peer": 1}
-        assert carried.told[-1] == ("down", 2, BOTH)
+        assert carried.told[1:] == [("down", 1, BOTH), ("up", 2, BOTH), ("down", 2, frozenset())]
 
     carry(body, recorded)
 
@@ -323,10 +323,13 @@ def test_cancelling_closes_what_is_open_and_lets_nothing_through(carry, scripted
     async def body(carried: Carried) -> None:
         await carried.up()
         scripted.wires[0].incoming.put_nowait(b'{"stream":"btcusdt@trade","data":1}')
-        carried.carrier.halt()
+        await asyncio.sleep(0.1)
         carried.task.cancel()
+        await asyncio.sleep(0)
+        scripted.wires[0].incoming.put_nowait(b'{"stream":"btcusdt@trade","data":2}')
         await asyncio.wait([carried.task])
         assert carried.task.cancelled()
+        assert len(collector.frames) == 1
         assert scripted.wires[0].is_closed
         assert carried.carrier.connections == 0
         await carried.carrier.settled()

@@ -127,6 +127,21 @@ async def test_a_halted_wire_emits_nothing_more(server, transport) -> None:
     await wire.close()
 
 
+async def test_a_wire_that_is_closed_between_two_messages_says_closed(server, transport) -> None:
+    wire = await transport.connect(f"{server.ws_url}/stream")
+    closing: list[asyncio.Task[None]] = []
+
+    def take(arrival: Arrival) -> None:
+        if not closing:
+            closing.append(asyncio.create_task(wire.close()))
+
+    task = asyncio.create_task(wire.read(CONNECTION, take))
+    await server.until(lambda: bool(server.sockets))
+    server.transports[0].write(b"\x81\x01a" * 3 * BURST)
+    assert await task == "closed"
+    await closing[0]
+
+
 async def test_others_run_at_least_once_in_a_burst_of_messages(server, transport) -> None:
     wire = await transport.connect(f"{server.ws_url}/stream")
     turns, turns_at = 0, []

@@ -131,6 +131,20 @@ def test_weights_are_charged_before_a_request_and_corrected_by_the_header(
     virtually(main())
 
 
+def test_a_request_that_waits_for_weight_also_waits_for_what_comes_meanwhile(
+    virtually, make_client, scripted
+) -> None:
+    async def main() -> None:
+        client = make_client(limit=10)
+        scripted.replies.extend([OK, OK])
+        await client.get("/a", weight=10)
+        asyncio.get_running_loop().call_later(30.0, client.gate.shut, 100.0)
+        await client.get("/a", weight=10)
+        assert [at for at, _, _ in scripted.requests] == pytest.approx([0.0, 130.0])
+
+    virtually(main())
+
+
 def test_only_so_many_requests_are_sent_in_a_second(virtually, make_client, scripted) -> None:
     async def main() -> None:
         scripted.replies.extend([OK] * 30)

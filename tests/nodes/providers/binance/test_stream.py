@@ -122,6 +122,7 @@ async def test_streams_are_spread_over_connections_by_symbol(exchange, against) 
 async def test_a_symbol_with_more_streams_than_a_connection_takes_is_split(exchange, against) -> None:
     async with against(exchange, max_streams_per_connection=2) as running:
         await running.until(lambda: len(running.streams()) == 3)
+        await running.source.subscribe(["BTC-USDT"])
         assert [len(carrier.names) for carrier in running.source.carriers] == [2, 1]
 
 
@@ -205,17 +206,13 @@ async def test_a_notice_of_shutdown_is_acted_upon_at_once(listed, against, journ
         assert (report.connection_id, report.reason) == (1, "server_shutdown")
 
 
-async def test_requests_go_out_in_batches_at_the_pace_of_the_exchange(listed, against) -> None:
-    channels = ["trade", "agg_trade", "book", "best_quote"]
-    async with against(listed, symbols=["BTC-USDT"], channels=channels, batch=1) as running:
-        await running.until(lambda: len(listed.requests) == 4)
-    assert [request["params"] for request in listed.requests] == [
-        ["btcusdt@trade"],
-        ["btcusdt@aggTrade"],
-        ["btcusdt@depth@100ms"],
-        ["btcusdt@bookTicker"],
+async def test_requests_name_as_many_streams_as_a_batch_has(listed, against) -> None:
+    async with against(listed, channels=["trade", "agg_trade", "book"], batch=2) as running:
+        await running.until(lambda: len(listed.requests) == 2)
+    assert listed.requests == [
+        {"method": "SUBSCRIBE", "params": ["btcusdt@trade", "btcusdt@aggTrade"], "id": 1},
+        {"method": "SUBSCRIBE", "params": ["btcusdt@depth@100ms"], "id": 2},
     ]
-    assert [request["id"] for request in listed.requests] == [1, 2, 3, 4]
 
 
 async def test_an_error_reply_is_reported_and_the_others_are_carried(listed, against, journal) -> None:
@@ -321,6 +318,32 @@ async def test_pausing_lets_nothing_through_any_more(exchange, against) -> None:
         assert len(running.collector.frames) == seen
         await running.source.run()
         assert len(running.collector.frames) == seen
+
+
+async def test_pausing_from_within_the_graph_holds_back_what_has_arrived(listed, against, collector) -> None:
+    running = against(listed, channels=["trade"])
+
+    def take(arrival: Arrival) -> None:
+        collector(arrival)
+        if len(collector.frames) == 3:
+            running.source.pause()
+
+    running.source.emit = take
+    async with running:
+        await running.until(lambda: len(listed.requests) == 1)
+        payload = b'{"stream":"btcusdt@trade","data":{"t":1}}'
+        listed.transports[0].write((b"\x81" + bytes([len(payload)]) + payload) * 50)
+        await running.task
+    assert len(collector.frames) == 3
+
+
+async def test_a_cancellation_counts_in_a_pause_too(exchange, against) -> None:
+    async with against(exchange) as running:
+        await running.until(lambda: len(running.collector.frames) > 0)
+        running.source.pause()
+        running.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running.task
 
 
 async def test_cancelling_the_run_is_not_taken_for_a_pause(exchange, against) -> None:
