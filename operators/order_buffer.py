@@ -206,7 +206,7 @@ class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
 
     def release_ready(self, line: Line) -> None:
         """Let go, in order, of what no gap is before any more."""
-        while line.held and line.held[0][0] <= line.next and not self.is_closed:
+        while line.held and line.held[0][0] <= line.next:
             event = heapq.heappop(line.held)[3]
             if event.sequence < line.next:
                 self.judge_old(event, line)
@@ -214,7 +214,7 @@ class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
                 self.leave(event, line)
 
     def release_all(self, line: Line) -> None:
-        while line.held and not self.is_closed:
+        while line.held:
             self.give_up_gap(line)
 
     def finish(self) -> None:

@@ -147,7 +147,7 @@ def test_a_synchronous_source_that_goes_on_after_a_failure() -> None:
             self.emit(element)
 
     def subscribe(observer: Any, _: Any = None) -> DisposableBase:
-        for sequence in (1, 2, 3):
+        for sequence in (1, 2, 2, 3):
             observer.on_next(make(sequence))
         return Disposable()
 

@@ -119,10 +119,21 @@ def test_what_an_observer_was_handed_when_it_raised_goes_back_once(joint: Any) -
 
 
 def test_an_error_without_a_handler_is_not_lost() -> None:
+    class Through(Machine[Any, Any]):
+        def add(self, element: Any) -> None:
+            self.emit(element)
+
     source: Subject[int] = Subject()
-    source.pipe(twice(), twice()).subscribe(lambda element: None)
+    source.pipe(stage(lambda: Through(Context())), twice()).subscribe(lambda element: None)
     with pytest.raises(ValueError, match="unlucky"):
         source.on_next(13)
+
+
+def test_an_error_of_the_source_without_a_handler_arrives_as_it_was() -> None:
+    source: Subject[int] = Subject()
+    source.pipe(twice(), twice(GuardedTwice)).subscribe(lambda element: None)
+    with pytest.raises(ValueError, match="the source's own"):
+        source.on_error(ValueError("the source's own"))
 
 
 def test_what_an_observer_raises_on_completion_reaches_the_pusher() -> None:

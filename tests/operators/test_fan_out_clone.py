@@ -328,7 +328,7 @@ def test_what_is_no_event_is_refused(garbage: Any, with_letters: bool) -> None:
     letters = DeadLetters() if with_letters else None
     bench = Bench(letters)
     recorder = Recorder()
-    bench.bus.subscribe(recorder)
+    bench.named("a", recorder)
     bench.push(1)
     bench.source.on_next(garbage)
     if letters is None:

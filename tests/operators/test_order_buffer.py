@@ -207,6 +207,16 @@ def test_a_new_count_is_followed_by_exchange_time() -> None:
     bench.check()
 
 
+def test_a_new_count_forgets_what_was_given_up() -> None:
+    bench = bench_of()
+    bench.push(10, 13)
+    bench.scheduler.advance_by(0.2)
+    later = bench.recorder.elements[-1].exchange_ts + 151 * NS_PER_MS
+    bench.push(9, 10, 11, 11, exchange_ts=later)
+    assert bench.left == [10, 13, 9, 10, 11]
+    assert bench.machine.dropped == {"duplicate": 1}
+
+
 def test_equal_or_slightly_newer_exchange_times_are_no_new_count() -> None:
     bench = bench_of()
     for n in (5, 6, 7):

@@ -101,6 +101,9 @@ def test_what_an_observer_raises_reaches_whoever_pushed_and_nothing_is_left_out(
         bench.scheduler.stop()
         bench.push(7)
         bench.check()
+        assert bench.left[-2:] == ([6, 7] if how == "overflow" else [4, 5]), (
+            "what is ready waits for no timer"
+        )
         bench.scheduler.advance_by(1)
         assert bench.left == {"heal": [1, 2], "time": [1], "overflow": [1]}[how] + (
             [4, 5, 6, 7] if how == "overflow" else [4, 5, 7]
