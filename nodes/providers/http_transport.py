@@ -48,8 +48,10 @@ class HttpWire(Wire):
     async def read(self, connection: Connection, emit: Callable[[Arrival], None]) -> str:
         receive, left = self._socket.receive, BURST
         counting = self.counting or _Uncounted()
-        while not self.is_halted:
+        while True:
             message = await receive()
+            if self.is_halted:
+                return "halted"
             kind = message.type
             if kind is not WSMsgType.TEXT and kind is not WSMsgType.BINARY:
                 return self._ended(kind, message.data, message.extra)
@@ -62,7 +64,6 @@ class HttpWire(Wire):
             if not left:
                 left = BURST
                 await asyncio.sleep(0)
-        return "halted"
 
     def _ended(self, kind: WSMsgType, data: Any, extra: str | None) -> str:
         if kind is WSMsgType.CLOSE:

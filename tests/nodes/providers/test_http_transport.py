@@ -127,6 +127,16 @@ async def test_a_halted_wire_emits_nothing_more(server, transport) -> None:
     await wire.close()
 
 
+async def test_a_wire_that_is_halted_while_it_waits_emits_nothing_more(server, read) -> None:
+    reading = await read()
+    await asyncio.sleep(0)
+    reading.wire.halt()
+    await server.sockets[0].send_str("too late")
+    assert await reading.task == "halted"
+    assert reading.payloads == []
+    await reading.wire.close()
+
+
 async def test_a_wire_that_is_closed_between_two_messages_says_closed(server, transport) -> None:
     wire = await transport.connect(f"{server.ws_url}/stream")
     closing: list[asyncio.Task[None]] = []
