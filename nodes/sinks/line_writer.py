@@ -122,7 +122,7 @@ class LineWriter:
     async def open(self) -> None:
         """Make the file appear. A failure is reported, not raised: later chunks try again."""
         self._start(self.target.open, 0)
-        await self._rest()
+        await self.rest()
 
     def write(self, line: bytes) -> Awaitable[object] | None:
         """Take one line, its end included. Gives something to await where too much waits already."""
@@ -161,11 +161,12 @@ class LineWriter:
     async def _finish(self) -> None:
         while self._job is not None or self._lines:
             self.flush()
-            await self._rest()
+            await self.rest()
         self._start(self.target.close, 0)
-        await self._rest()
+        await self.rest()
 
-    async def _rest(self) -> None:
+    async def rest(self) -> None:
+        """Return once the thread is through with its chunk."""
         if self._job is not None:
             await asyncio.wait([self._job])
 
