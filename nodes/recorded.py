@@ -1,4 +1,4 @@
-"""What stands behind `--replay PROVIDER=FILE`: recordings in the place of the network, one player a provider."""
+"""What stands behind `--replay PROVIDER=FILE`: recordings in place of the network, a player per provider."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Recorded", "replay"]
 
 @service("replay")
 def replay(context: Context) -> Backend:
-    """The recordings that `context.refs["replay"]` names. Raises `ConfigurationError` where one is unusable."""
+    """The recordings that `context.refs["replay"]` names. Raises `ConfigurationError` for a bad one."""
     return Recorded(context)
 
 
@@ -70,7 +70,7 @@ def _player(context: Context, paths: list[Path]) -> ReplayTransport:
 
 
 class Transports(dict[str, Callable[[Context], Any]]):
-    """Transports by provider. Asking for one without a recording raises: a replay never mixes in live data."""
+    """Transports by provider. One without a recording raises: a replay never mixes in live data."""
 
     def get(self, name: str, default: object = None, /) -> Callable[[Context], Any]:
         if name not in self:

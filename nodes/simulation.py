@@ -1,8 +1,8 @@
 """What stands behind `--sim`: the embedded exchange in this process, or one that runs elsewhere.
 
-    --sim                              an exchange of its own, with its defaults
-    --sim symbols=50,rate=1000,seed=7  the same with parameters: `flow describe` and nodes.exchange.SimParams
-    --sim url=http://127.0.0.1:8080    the one that `flow sim` serves in another process
+--sim                              an exchange of its own, with its defaults
+--sim symbols=50,rate=1000,seed=7  the same with parameters: `flow describe` and nodes.exchange.SimParams
+--sim url=http://127.0.0.1:8080    the one that `flow sim` serves in another process
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ANSWER_WITHIN_S: Final = 5.0
 
 @service("sim")
 def sim(context: Context) -> Backend:
-    """The simulated exchange that `context.refs["sim"]` describes. Raises `ConfigurationError` for bad keys."""
+    """The exchange that `context.refs["sim"]` describes. Raises `ConfigurationError` for bad keys."""
     text = str(context.refs.get("sim") or "").strip()
     key, _, url = text.partition("=")
     if key.strip() == "url":
@@ -62,7 +62,7 @@ class Simulation(Backend):
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Raises `ConfigurationError` for parameters that don't fit together, `FlowError` for a taken port."""
+        """Raises `ConfigurationError` for parameters that don't fit, `FlowError` for a taken port."""
         from nodes.exchange import Exchange
 
         try:
@@ -112,7 +112,9 @@ class RemoteSimulation(Backend):
                 label = reply.headers.get(LABEL)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             said = str(error) or type(error).__name__
-            raise FlowError(f"no simulated exchange answers at {self.url} (start one: flow sim): {said}") from error
+            raise FlowError(
+                f"no simulated exchange answers at {self.url} (start one: flow sim): {said}"
+            ) from error
         if label is None:
             raise FlowError(f"what answers at {self.url} is no simulated exchange: no {LABEL} in its reply")
         _point_providers(self.context, self.ws_url, self.url)
@@ -122,14 +124,14 @@ def _parts(url: str) -> tuple[str, str]:
     """Scheme and address. Raises `ConfigurationError`."""
     try:
         parts = urlsplit(url)
-        has_address = bool(parts.hostname) and parts.port != 0
+        is_plain = not (parts.path or parts.query or parts.fragment or parts.username)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and is_plain:
+            return parts.scheme, parts.netloc
     except ValueError:
-        has_address = False
-    if not has_address or parts.scheme not in ("http", "https") or parts.path or parts.query:
-        raise ConfigurationError(
-            f"--sim: url={url} is no address; write it as url=http://127.0.0.1:8080, and no other parameter"
-        )
-    return parts.scheme, parts.netloc
+        pass
+    raise ConfigurationError(
+        f"--sim: url={url} is no address; write it as url=http://127.0.0.1:8080, and no other parameter"
+    )
 
 
 def _point_providers(context: Context, ws_url: str, rest_url: str) -> None:
@@ -139,7 +141,7 @@ def _point_providers(context: Context, ws_url: str, rest_url: str) -> None:
 
 
 class Simulated(dict[str, dict[str, str]]):
-    """Endpoints by provider. Asking for one that is not simulated raises, so that nothing real is mixed in."""
+    """Endpoints by provider. One that is not simulated raises, so that nothing real is mixed in."""
 
     def get(self, name: str, default: object = None, /) -> dict[str, str]:
         if name not in self:

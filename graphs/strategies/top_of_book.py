@@ -1,8 +1,8 @@
 """A small strategy: follow each order book, and hold the exchange to its word.
 
 It keeps the book of every symbol out of the snapshots and updates that it receives. Binance numbers its best
-quotes like the books they are the top of, so whenever a quote and a book bear the same number, price and size
-must be equal. At the end it says how many it compared.
+quotes like the books that they are the top of, so whenever a quote and a book bear the same number, price and
+quantity must be equal. At the end it says how many it compared.
 """
 
 from __future__ import annotations
@@ -10,81 +10,85 @@ from __future__ import annotations
 import logging
 from decimal import Decimal
 
+from flow import CanonicalEvent
+from flow.events.payloads import BestQuote, BookLevels, Levels
+
 log = logging.getLogger("strategy")
 
 MOST_QUOTES = 1000
+Side = dict[Decimal, Decimal]
+Top = tuple[Decimal, ...]
+"""Bid price, bid quantity, ask price, ask quantity."""
 
 
 class SymbolBook:
-    """Bids and asks by price, the number of the state, and the quotes whose book has not come yet."""
+    """Quantities by price, the number of the state, and the quotes whose book has not come yet."""
 
-    def __init__(self):
-        self.bids: dict[Decimal, Decimal] = {}
-        self.asks: dict[Decimal, Decimal] = {}
+    def __init__(self) -> None:
+        self.bids: Side = {}
+        self.asks: Side = {}
         self.number = -1
-        self.quotes: dict[int, tuple[Decimal, ...]] = {}
+        self.quotes: dict[int, Top] = {}
 
-    def change(self, levels, side):
+    def change(self, side: Side, levels: Levels) -> None:
         for price, quantity in levels:
-            if float(quantity):
+            if Decimal(quantity):
                 side[Decimal(price)] = Decimal(quantity)
             else:
                 side.pop(Decimal(price), None)
 
-    def top(self):
-        """(bid price, bid quantity, ask price, ask quantity); None where a side is empty."""
+    def top(self) -> Top:
         if not self.bids or not self.asks:
-            return None
+            return ()
         bid, ask = max(self.bids), min(self.asks)
         return bid, self.bids[bid], ask, self.asks[ask]
 
 
 class TopOfBook:
-    """`compared` counts the quotes that met a book with their number, `differing` those that were not its top."""
+    """`compared` counts the quotes that met the book with their number, `differing` those unlike its top."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.books: dict[str, SymbolBook] = {}
         self.compared = 0
         self.differing = 0
 
-    def on_book_snapshot(self, event):
+    def on_book_snapshot(self, event: CanonicalEvent) -> None:
         book = self.books.setdefault(event.symbol, SymbolBook())
         book.bids.clear()
         book.asks.clear()
         self.apply(book, event)
 
-    def on_book_update(self, event):
-        book = self.books.get(event.symbol)
-        if book is not None:
-            self.apply(book, event)
+    def on_book_update(self, event: CanonicalEvent) -> None:
+        if event.symbol in self.books:
+            self.apply(self.books[event.symbol], event)
 
-    def on_best_quote(self, event):
-        book = self.books.setdefault(event.symbol, SymbolBook())
+    def on_best_quote(self, event: CanonicalEvent) -> None:
+        assert isinstance(event.payload, BestQuote)
         quote = event.payload
         texts = (quote.bid_price, quote.bid_quantity, quote.ask_price, quote.ask_quantity)
-        top = tuple(Decimal(text) for text in texts)
-        if event.sequence == book.number:
-            self.compare(event.symbol, book, top)
-        elif event.sequence > book.number:
-            if len(book.quotes) >= MOST_QUOTES:
-                book.quotes.clear()
-            book.quotes[event.sequence] = top
+        book = self.books.setdefault(event.symbol, SymbolBook())
+        book.quotes[event.sequence] = tuple(map(Decimal, texts))
+        self.compare(event.symbol, book)
+        if len(book.quotes) > MOST_QUOTES:
+            book.quotes.clear()
 
-    def on_stop(self):
-        log.info(
-            "%d best quotes met a book with their number; %d were not its top", self.compared, self.differing
-        )
+    def on_stop(self) -> None:
+        said = "%d best quotes met the book with their number, %d were unlike its top"
+        log.info(said, self.compared, self.differing)
 
-    def apply(self, book, event):
-        book.change(event.payload.bids, book.bids)
-        book.change(event.payload.asks, book.asks)
+    def apply(self, book: SymbolBook, event: CanonicalEvent) -> None:
+        assert isinstance(event.payload, BookLevels)
+        book.change(book.bids, event.payload.bids)
+        book.change(book.asks, event.payload.asks)
         book.number = event.sequence
-        if book.number in book.quotes:
-            self.compare(event.symbol, book, book.quotes[book.number])
-        book.quotes = {number: top for number, top in book.quotes.items() if number > book.number}
+        self.compare(event.symbol, book)
 
-    def compare(self, symbol, book, top):
-        self.compared += 1
-        if book.top() != top:
-            self.differing += 1
-            log.error("%s %d: the quote is %s, the book's top %s", symbol, book.number, top, book.top())
+    def compare(self, symbol: str, book: SymbolBook) -> None:
+        """Compare the quote with the book's number, if there is one, and forget it and those before it."""
+        quote = book.quotes.get(book.number)
+        if quote is not None:
+            self.compared += 1
+            if quote != book.top():
+                self.differing += 1
+                log.error("%s %d: the quote is %s, the top %s", symbol, book.number, quote, book.top())
+        book.quotes = {number: top for number, top in book.quotes.items() if number > book.number}
