@@ -50,7 +50,8 @@ class _Side:
         self.keys: list[float] = []
 
     def replace(self, levels: Levels) -> None:
-        self.levels = {self.sign * float(level[0]): level for level in levels if float(level[1])}
+        latest = {self.sign * float(level[0]): level for level in levels}
+        self.levels = {key: level for key, level in latest.items() if float(level[1])}
         self.keys = sorted(self.levels)
 
     def apply(self, levels: Levels) -> None:
