@@ -121,7 +121,7 @@ class Console(Consumer[CanonicalEvent]):
 
     def _show(self, sample_every_s: float) -> None:
         elapsed_s = asyncio.get_running_loop().time() - self._sampled_s
-        if elapsed_s > 0.99 * sample_every_s:
+        if elapsed_s > 0.99 * sample_every_s or (self.market.events and not self.market.is_sampled):
             self._sample()
         if self.table is not None:
             self.table.frame = self.frame()

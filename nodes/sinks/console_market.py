@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
@@ -19,6 +20,10 @@ __all__ = ["LocalBook", "Market", "Row", "SymbolState", "trimmed"]
 QUOTE_LEADS_NS = 2 * NS_PER_S
 """A book's top is shown in place of a best quote that is this much older."""
 SMOOTHING = 0.5
+STEADINESS = 0.1
+"""How much of the latest rate goes into the order of the rows."""
+ALIKE = 1.5
+"""A row goes above another once it is more active by this factor: rows do not jump about."""
 
 
 class Row(Struct, frozen=True):
@@ -100,7 +105,7 @@ class SymbolState:
         self.provider = provider
         self.symbol = symbol
         self.events = 0
-        self.rate = 0.0
+        self.rate = self.activity = 0.0
         self.books: dict[str, LocalBook] = {}
         self.quote: tuple[Level, Level] | None = None
         self.quoted_at = 0
@@ -117,6 +122,7 @@ class SymbolState:
         """Take the rate and the worst lag of the time since the last sample."""
         rate = (self.events - self._sampled) / elapsed_s
         self.rate = rate if is_first else self.rate + SMOOTHING * (rate - self.rate)
+        self.activity = rate if is_first else self.activity + STEADINESS * (rate - self.activity)
         self._sampled = self.events
         self.shown_lag_ns, self.lag_ns = self.lag_ns, 0
 
@@ -165,9 +171,10 @@ class Market:
         self.lag = Latency()
         self.recent_lag = Latency()
         self.shown_lag = Latency()
+        self._ranked: list[SymbolState] = []
         self._by_stream: dict[Stream, SymbolState] = {}
         self._sampled = 0
-        self._is_sampled = False
+        self.is_sampled = False
 
     def add(self, event: CanonicalEvent, now: int) -> None:
         """Take an event that reached its handler at `now`."""
@@ -189,21 +196,34 @@ class Market:
 
     def sample(self, elapsed_s: float) -> None:
         """Take the rates since the last sample."""
-        is_first, self._is_sampled = not self._is_sampled, True
+        is_first, self.is_sampled = not self.is_sampled, True
         self.rate = (self.events - self._sampled) / elapsed_s
         self._sampled = self.events
         self.shown_lag, self.recent_lag = self.recent_lag, Latency()
         for state in self.symbols.values():
             state.sample(elapsed_s, is_first=is_first)
 
-    def most_active(self, n: int) -> list[SymbolState]:
-        ranked = sorted(self.symbols.values(), key=lambda s: (-s.rate, -s.events, s.symbol, s.provider))
-        return ranked[:n]
+        self._rank(is_first=is_first)
 
     def rows(self, n: int, now: int) -> list[Row]:
         """The `n` most active symbols."""
         with_provider = len({provider for provider, _ in self.symbols}) > 1
-        return [state.row(now, with_provider=with_provider) for state in self.most_active(n)]
+        return [state.row(now, with_provider=with_provider) for state in self._all_ranked()[:n]]
+
+    def _all_ranked(self) -> list[SymbolState]:
+        """The ranked symbols, and behind them those that came since."""
+        return [*self._ranked, *islice(self.symbols.values(), len(self._ranked), None)]
+
+    def _rank(self, *, is_first: bool) -> None:
+        ranked = self._all_ranked()
+        if is_first:
+            ranked.sort(key=lambda state: (-state.activity, state.symbol, state.provider))
+        for place, state in enumerate(ranked):
+            while place and state.activity > ALIKE * ranked[place - 1].activity:
+                ranked[place] = ranked[place - 1]
+                place -= 1
+            ranked[place] = state
+        self._ranked = ranked
 
     def _state_of(self, stream: Stream) -> SymbolState:
         key = (stream.provider, stream.symbol)

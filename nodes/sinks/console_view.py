@@ -80,10 +80,10 @@ def _table(rows: list[Row], width: int, *, is_ascii: bool) -> Table:
     widths = {column: max(cell.cell_len for cell in cells[column]) for column in cells}
     chosen = {column: max(len(column.title), n) for column, n in widths.items() if n}
     while sum(chosen.values()) + len(chosen) - 1 > width:
-        least = max(chosen, key=lambda column: column.rank)
-        if least.rank == 0:
+        least = max(column.rank for column in chosen)
+        if least == 0:
             break
-        del chosen[least]
+        chosen = {column: needed for column, needed in chosen.items() if column.rank < least}
     look = box.ASCII2 if is_ascii else box.SIMPLE_HEAD
     is_roomy = sum(chosen.values()) + 2 * len(chosen) <= width
     padding = (0, 1, 0, 0) if is_roomy else 0

@@ -154,6 +154,26 @@ def test_rates_lag_and_the_most_active_first() -> None:
     assert (made.rate, made.rows(5, 0)[0].lag_ms) == (0.0, 0.0)
 
 
+def test_rows_keep_their_places_until_one_is_clearly_more_active() -> None:
+    made = market(*[trade()] * 100, *[trade(symbol="ETH-USDT")] * 100)
+    names = []
+    for busy in (220, 100, 150, 1000, 1000, 100):
+        made.sample(1.0)
+        names.append([shown.name for shown in made.rows(5, 0)])
+        for one in (*[trade()] * 100, *[trade(symbol="ETH-USDT")] * busy):
+            made.add(one, 0)
+    assert names == [["BTC-USDT", "ETH-USDT"]] * 4 + [["ETH-USDT", "BTC-USDT"]] * 2
+
+
+def test_a_symbol_that_came_late_is_shown_too() -> None:
+    made = market(trade())
+    made.sample(1.0)
+    made.add(trade(symbol="ETH-USDT"), 0)
+    assert [shown.name for shown in made.rows(5, 0)] == ["BTC-USDT", "ETH-USDT"]
+    made.sample(1.0)
+    assert [shown.name for shown in made.rows(5, 0)] == ["BTC-USDT", "ETH-USDT"]
+
+
 def test_providers_are_named_where_there_are_several() -> None:
     other = make_event(1, make_stream(provider="kraken"), payload=TradeData("1", "1", 1, "buy"))
     assert {shown.name for shown in market(trade(), other).rows(5, 0)} == {
