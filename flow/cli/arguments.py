@@ -203,4 +203,5 @@ class _Version(Action):
             found = version("flow-gateway")
         except PackageNotFoundError:
             found = "(not installed)"
-        parser.exit(0, f"flow {found}\n")
+        print(f"flow {found}")
+        parser.exit(0)
