@@ -60,7 +60,12 @@ class PoolError(FlowError):
 
 
 class PoolTimeout(PoolError):
-    """No free object of `kind` within the time allowed. Backpressure: slow down and try again."""
+    """No free object of `kind` within the time allowed. Backpressure: slow down and try again.
+
+    `left` says how many elements at the end of a run were not taken, and are to be offered again.
+    """
+
+    left = 1
 
     def __init__(self, kind: str, capacity: int, waited_ms: float = 0.0) -> None:
         self.kind, self.capacity, self.waited_ms = kind, capacity, waited_ms

@@ -18,6 +18,7 @@ import asyncio
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from reactivex import Observable, abc
@@ -38,6 +39,8 @@ __all__ = [
     "Subscription",
     "connect",
     "default_scheduler",
+    "door",
+    "many",
     "shielded",
     "stage",
     "unshielded",
@@ -46,6 +49,8 @@ __all__ = [
 In = TypeVar("In")
 Out = TypeVar("Out")
 OnNext = Callable[[Any], None]
+OnRun = Callable[[list[Any]], None]
+"""Takes a run: elements that arrived together, in order. The list belongs to the receiver."""
 OnError = Callable[[Exception], None]
 OnCompleted = Callable[[], None]
 
@@ -62,6 +67,23 @@ class ObserverRaised(BaseException):
 
 
 _MARK = "__raised_by_observer__"
+
+
+def door(emit: OnNext) -> OnRun | None:
+    """The way in for whole runs beside a bound method for single elements: `x.add_many` beside `x.add`,
+    `x.put_many` beside `x.put`; None where there is none."""
+    owner = getattr(emit, "__self__", None)
+    return None if owner is None else getattr(owner, f"{getattr(emit, '__name__', '')}_many", None)
+
+
+def many(emit: OnNext) -> OnRun:
+    """`emit` for whole runs: through its door where it has one, else one element after another."""
+
+    def each(elements: list[Any]) -> None:
+        for element in elements:
+            emit(element)
+
+    return door(emit) or each
 
 
 def _not_wired(element: Any) -> None:
@@ -98,6 +120,22 @@ class Machine(Generic[In, Out]):
     @abstractmethod
     def add(self, element: In) -> None:
         """Take one element."""
+
+    def add_many(self, elements: list[In]) -> None:
+        """Take a run of elements, with the same outcome as one after another. Only called where the machine
+        guards itself; worth writing out where a call per element is too dear."""
+        for element in elements:
+            self.add(element)
+
+    def emit_many(self, elements: list[Out]) -> None:
+        """Emit a run. `lead_to` puts the receiver's own door for runs in this place, where it has one."""
+        for element in elements:
+            self.emit(element)
+
+    def lead_to(self, emit: OnNext) -> None:
+        """Set where the machine emits to."""
+        self.emit = emit
+        self.emit_many = door(emit) or MethodType(Machine.emit_many, self)
 
     def finish(self) -> None:
         """The source completed: emit what is held back."""
@@ -280,7 +318,7 @@ class Stage(Fusable[Out]):
         self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
         machine = self.machine = self.make()
-        machine.emit = emit
+        machine.lead_to(emit)
         given = scheduler or machine.context.scheduler
         machine.scheduler = given or default_scheduler()
         is_over = False
@@ -288,7 +326,7 @@ class Stage(Fusable[Out]):
         def stop() -> None:
             nonlocal is_over
             is_over = True
-            machine.emit = release
+            machine.lead_to(release)
             machine.close()
 
         upstream = CompositeDisposable(Disposable(stop))

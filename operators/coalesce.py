@@ -34,9 +34,11 @@ __all__ = ["Coalesce", "CoalesceParams", "Coalescer", "coalesce"]
 
 
 class CoalesceParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    types: Annotated[
-        tuple[EventType, ...], Meta(description="what may be coalesced; books always may")
-    ] = (EventType.TICKER, EventType.BEST_QUOTE, EventType.KLINE)
+    types: Annotated[tuple[EventType, ...], Meta(description="what may be coalesced; books always may")] = (
+        EventType.TICKER,
+        EventType.BEST_QUOTE,
+        EventType.KLINE,
+    )
     capacity: Annotated[
         int, Meta(ge=1, le=1_000_000, description="of its own mailbox, outside of a graph")
     ] = 1024

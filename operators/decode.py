@@ -12,7 +12,7 @@ owns.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, NoReturn, Protocol, cast
 
 from msgspec import Meta, Struct
 
@@ -126,6 +126,8 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
         self.codec = codec
         self.max_frame_bytes = max_frame_bytes
         self.control = 0
+        self.trace_id = 0
+        """The last one given: events are numbered from 1, as they are decoded."""
         codec.counts = self.counts
         self.bound: dict[type[Any], Bound] = {}
         self.raws = context.pools.of("ProviderRaw", ProviderRaw)
@@ -149,71 +151,110 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
         return {bound.stream: bound.count for bound in self.bound.values()}
 
     def add(self, element: WsFrame) -> None:
-        data = element.payload
-        if len(data) > self.max_frame_bytes:
-            self.refuse(element, Refused("oversized", f"{len(data)} bytes"), "oversized")
-            return
-        try:
-            message = self.codec.decode(data)
-            bound = self.bound[type(message)]
-        except Exception as error:
-            self.take_unusual(element, error)
-            return
-        raw = event = None
-        try:
-            raws = bound.raws
-            raw = raws.pop() if raws else raws.make()
-            raw.home = raws.home
-            events = bound.events
-            event = events.pop() if events else events.make()
-            event.home = events.home
-            raw.payload = payload = message.data
-            event.ingest_ts = raw.received_at = element.received_at
-            event.trace_id = element.trace_id
-            bound.normalise(payload, event)
-        except Exception as error:
-            self.give_back(element, raw, event, error)
-            return
-        if raw.home is not None:
-            raw.put()
-        if element.home is not None:
-            element.put()
-        bound.count += 1
-        self.emit(event)
+        self.add_many([element])
 
-    def take_unusual(self, frame: WsFrame, error: Exception) -> None:
+    def add_many(self, elements: list[WsFrame]) -> None:
+        parse, bounds, most = self.codec.decode, self.bound, self.max_frame_bytes
+        events: list[CanonicalEvent] = []
+        append, trace_id = events.append, self.trace_id
+        for at, frame in enumerate(elements):
+            raw = event = None
+            try:
+                data = frame.payload
+                if len(data) > most:
+                    raise Refused("oversized", f"{len(data)} bytes")
+                message = parse(data)
+                bound = bounds[type(message)]
+                raws = bound.raws
+                raw = raws.pop() if raws else raws.make()
+                raw.home = raws.home
+                slots = bound.events
+                event = slots.pop() if slots else slots.make()
+                event.home = slots.home
+                raw.payload = payload = message.data
+                event.ingest_ts = raw.received_at = frame.received_at
+                event.trace_id = trace_id = trace_id + 1
+                bound.normalise(payload, event)
+            except Exception as error:
+                release(raw)
+                release(event)
+                if isinstance(error, PoolTimeout):
+                    self.trace_id = trace_id
+                    self.run_dry(events, elements[at:], error)
+                self.trace_id = trace_id
+                if event is not None:
+                    self.refuse(frame, error, "wrong_type")
+                    continue
+                try:
+                    event = self.take_unusual(frame, error)
+                except PoolTimeout as dry:
+                    self.run_dry(events, elements[at:], dry)
+                parse, trace_id = self.codec.decode, self.trace_id
+                if event is not None:
+                    append(event)
+                continue
+            if raw.home is not None:
+                raw.put()
+            if frame.home is not None:
+                frame.put()
+            bound.count += 1
+            append(event)
+        self.trace_id = trace_id
+        if events:
+            self.emit_many(events)
+
+    def run_dry(self, events: list[CanonicalEvent], rest: list[WsFrame], dry: PoolTimeout) -> NoReturn:
+        """No object is free: emit what was decoded, give the other frames back, and have them offered again."""
+        dry.left = len(rest)
+        for frame in rest:
+            release(frame)
+        if events:
+            self.emit_many(events)
+        raise dry
+
+    def take_unusual(self, frame: WsFrame, error: Exception) -> CanonicalEvent | None:
         """The slow path: the first message of a stream, control traffic, or something refused."""
         payload = frame.payload
         try:
+            if isinstance(error, Refused):
+                raise error
             if isinstance(error, KeyError) or self.codec.unusual(payload, error):
-                message: object = self.codec.decode(payload)
-                self.bind(type(message))
-            elif frame.connection.on_control(payload):
+                message: Any = self.codec.decode(payload)
+                self.bind(cast(type[Any], type(message)))
+                return self.decode_slowly(frame, message)
+            if frame.connection.on_control(payload):
                 self.control += 1
-                self.give_back(frame, None, None, None)
-                return
-            else:
-                raise Refused("unknown_kind", "neither market data nor an answer to a request")
+                release(frame)
+                return None
+            raise Refused("unknown_kind", "neither market data nor an answer to a request")
+        except PoolTimeout:
+            raise
         except Exception as refusal:
             self.refuse(frame, refusal, refusal.reason if isinstance(refusal, Refused) else "")
-            return
-        self.add(frame)
+            return None
+
+    def decode_slowly(self, frame: WsFrame, message: Any) -> CanonicalEvent | None:
+        """As `add_many` does, for the first message of a stream."""
+        bound = self.bound[cast(type[Any], type(message))]
+        raw, event = bound.raws.get(), bound.events.get()
+        try:
+            raw.payload = message.data
+            event.ingest_ts = raw.received_at = frame.received_at
+            event.trace_id = self.trace_id + 1
+            bound.normalise(raw.payload, event)
+        except Exception as error:
+            release(event)
+            self.refuse(frame, error, "wrong_type")
+            return None
+        finally:
+            release(raw)
+        release(frame)
+        self.trace_id += 1
+        bound.count += 1
+        return event
 
     def bind(self, kind: type[Any]) -> None:
         if kind not in self.bound:
             route = self.codec.route(kind)
             shelves = self.raws.shelf(route.stream), self.events.shelf(route.stream)
             self.bound[kind] = Bound(route, *shelves)
-
-    def give_back(
-        self, frame: WsFrame, raw: ProviderRaw | None, event: PooledEvent | None, error: Exception | None
-    ) -> None:
-        """Put what was taken; a frame that failed is refused, one that met a dry pool is offered again."""
-        release(raw)
-        release(event)
-        if error is not None and not isinstance(error, PoolTimeout):
-            self.refuse(frame, error, "wrong_type")
-            return
-        release(frame)
-        if error is not None:
-            raise error

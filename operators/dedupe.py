@@ -57,34 +57,50 @@ class Deduper(Machine[CanonicalEvent, CanonicalEvent]):
         self.seen: dict[Stream, Seen] = {}
 
     def add(self, element: CanonicalEvent) -> None:
-        try:
-            seen = self.seen[element.stream]
-            sequence = element.sequence
-            if sequence > seen.highest:
-                seen.highest = sequence
-                seen.append(sequence)
-                is_repeat = False
-            else:
-                is_repeat = self.is_repeat(element, seen)
-        except Exception as error:
-            self.take_unusual(element, error)
-            return
-        if is_repeat:
-            self.drop(element, "duplicate")
-            return
-        self.passed += 1
-        self.emit(element)
+        self.add_many([element])
 
-    def take_unusual(self, event: CanonicalEvent, error: Exception) -> None:
-        """The first event of a stream, or something that is no event."""
+    def add_many(self, elements: list[CanonicalEvent]) -> None:
+        seen_by, begin = self.seen, 0
+        for at, event in enumerate(elements):
+            try:
+                seen = seen_by[event.stream]
+                sequence = event.sequence
+                if sequence > seen.highest:
+                    seen.highest = sequence
+                    seen.append(sequence)
+                    continue
+            except Exception as error:
+                fault = error
+            else:
+                fault = None
+            self.hand_on(elements[begin:at])
+            begin = at if self.is_first(event, fault) else at + 1
+        self.hand_on(elements[begin:] if begin else elements)
+
+    def hand_on(self, events: list[CanonicalEvent]) -> None:
+        if events:
+            self.passed += len(events)
+            self.emit_many(events)
+
+    def is_first(self, event: CanonicalEvent, fault: Exception | None) -> bool:
+        """The slow path: whether an event is to be passed on; a repeat is dropped, what is no event refused."""
         try:
-            if not isinstance(error, KeyError) or event.stream in self.seen:
-                raise error
-            self.seen[event.stream] = Seen(event.stream, self.window)
-        except Exception as fault:
-            self.refuse(event, fault)
-            return
-        self.add(event)
+            if isinstance(fault, KeyError) and event.stream not in self.seen:
+                self.seen[event.stream] = Seen(event.stream, self.window)
+            elif fault is not None:
+                raise fault
+            seen = self.seen[event.stream]
+            if event.sequence > seen.highest:
+                seen.highest = event.sequence
+                seen.append(event.sequence)
+                return True
+            is_repeat = self.is_repeat(event, seen)
+        except Exception as error:
+            self.refuse(event, error)
+            return False
+        if is_repeat:
+            self.drop(event, "duplicate")
+        return not is_repeat
 
     def is_repeat(self, event: CanonicalEvent, seen: Seen) -> bool:
         """Whether an event that does not raise its stream's highest number was seen; remembers it if not."""

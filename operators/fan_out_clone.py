@@ -35,6 +35,7 @@ from flow.stage import (
     Subscription,
     connect,
     default_scheduler,
+    door,
 )
 from flow.telemetry.occurrences import ConsumerFailed, PoolTimedOut
 
@@ -60,15 +61,20 @@ class Subscriber(Subscription):
         self.stage = stage
         self.name = name
         self.emit = emit
+        self.emit_many = door(emit) or self.emit_each
         self.on_error = on_error
         self.on_completed = on_completed
         self.settled = 0
 
     @property
     def sent(self) -> int:
-        """Clones put on its edge: those of the audiences it was in, and of those it is in."""
+        """Clones put on its edge: by the audiences it was in, and by those it is in."""
         audiences = self.stage.machine.audiences.values()
         return self.settled + sum(audience.count for audience in audiences if self in audience.members)
+
+    def emit_each(self, clones: list[CanonicalEvent]) -> None:
+        for clone in clones:
+            self.emit(clone)
 
     def dispose(self) -> None:
         self.stage.leave(self)
@@ -76,6 +82,7 @@ class Subscriber(Subscription):
     def silence(self) -> None:
         """Nothing reaches it any more, also not of an emission that is under way."""
         self.emit = self.take_back
+        self.emit_many = self.emit_each
         self.on_error = self.on_completed = _ignore
 
     def take_back(self, clone: CanonicalEvent) -> None:
@@ -83,13 +90,13 @@ class Subscriber(Subscription):
 
 
 class Audience:
-    """Who receives a stream while the routing stays as it is, and how many of its events they were sent."""
+    """Those who receive a stream while the routing stays as it is, and how many events they were sent.
+    Streams with the same receivers share one."""
 
-    __slots__ = ("count", "last", "members")
+    __slots__ = ("count", "members")
 
-    def __init__(self, members: list[Subscriber]) -> None:
+    def __init__(self, members: tuple[Subscriber, ...]) -> None:
         self.members = members
-        self.last = members[-1] if members else None
         self.count = 0
 
 
@@ -108,48 +115,71 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
         self.table: RoutingTable = context.service("routing", routing_table)
         self.table.listeners.append(self.reroute)
         self.subscribers: list[Subscriber] = []
-        self.audiences: dict[Stream, Audience] = {}
+        self.audiences: dict[tuple[Subscriber, ...], Audience] = {}
+        self.by_stream: dict[Stream, Audience] = {}
 
     def add(self, element: CanonicalEvent) -> None:
-        try:
-            audience = self.audiences[element.stream]
-            element.emit_ts = self.clock()
-            clone = element.own()
-        except Exception as error:
-            self.take_unusual(element, error)
-            return
-        if element.home is not None:
-            element.put()
-        last = audience.last
-        if last is None:
-            self.dropped["unrouted"] += 1
-            return
-        self.passed += 1
-        audience.count += 1
-        for subscriber in audience.members:
+        self.add_many([element])
+
+    def add_many(self, elements: list[CanonicalEvent]) -> None:
+        by_stream, now = self.by_stream, self.clock()
+        clones: list[CanonicalEvent] = []
+        present = None
+        for event in elements:
             try:
-                subscriber.emit(clone if subscriber is last else replace(clone))
+                audience = by_stream[event.stream]
+                event.emit_ts = now
+                clone = event.own()
+            except Exception as error:
+                if (audience := self.meet(event, error)) is None:
+                    continue
+                by_stream = self.by_stream
+                event.emit_ts = now
+                clone = event.own()
+            if event.home is not None:
+                event.put()
+            if audience is not present:
+                if present is not None:
+                    self.send(present, clones)
+                present, clones = audience, []
+            clones.append(clone)
+        if present is not None:
+            self.send(present, clones)
+
+    def send(self, audience: Audience, clones: list[CanonicalEvent]) -> None:
+        """Give the first clones to one member, and clones of them to the others."""
+        members = audience.members
+        if not members:
+            self.dropped["unrouted"] += len(clones)
+            return
+        self.passed += len(clones)
+        audience.count += len(clones)
+        last = members[-1]
+        for subscriber in members:
+            try:
+                subscriber.emit_many(clones if subscriber is last else list(map(replace, clones)))
             except (Exception, ObserverRaised) as raised:
                 self.isolate(subscriber, raised)
 
-    def take_unusual(self, event: CanonicalEvent, error: Exception) -> None:
-        """The first event of a stream since the routing changed, or something that is no event."""
+    def meet(self, event: CanonicalEvent, error: Exception) -> Audience | None:
+        """The first event of a stream since the routing changed; what is no event is refused."""
         try:
-            if not isinstance(error, KeyError) or event.stream in self.audiences:
+            if not isinstance(error, KeyError) or event.stream in self.by_stream:
                 raise error
-            self.audiences[event.stream] = self.resolve(event.stream)
+            audience = self.by_stream[event.stream] = self.resolve(event.stream)
         except Exception as fault:
             self.refuse(event, fault)
-            return
-        self.add(event)
+            return None
+        return audience
 
     def resolve(self, stream: Stream) -> Audience:
         allowed = set(self.table.audience(stream, [subscriber.name for subscriber in self.subscribers]))
-        return Audience([subscriber for subscriber in self.subscribers if subscriber.name in allowed])
+        members = tuple(subscriber for subscriber in self.subscribers if subscriber.name in allowed)
+        return self.audiences.setdefault(members, Audience(members))
 
     def reroute(self) -> None:
         """The table or the subscribers changed: settle the counts and look every stream up anew."""
-        audiences, self.audiences = self.audiences, {}
+        audiences, self.audiences, self.by_stream = self.audiences, {}, {}
         for audience in audiences.values():
             for subscriber in audience.members:
                 subscriber.settled += audience.count

@@ -10,6 +10,7 @@ again. Completes and fails with its source. Takes one `WsFrame` per arrival; the
 from msgspec import Struct
 
 from flow.context import Context
+from flow.errors import PoolTimeout
 from flow.events.frames import Arrival, Connection, WsFrame
 from flow.pool import Shelf
 from flow.registry import Operator, operator
@@ -29,7 +30,7 @@ def ingest(params: IngestParams, context: Context) -> Operator[Arrival, WsFrame]
 
 
 class Ingester(Machine[Arrival, WsFrame]):
-    """Keeps a shelf of frames per connection. `trace_id` numbers the frames of a run from 1."""
+    """Keeps a shelf of frames per connection."""
 
     guards_itself = True
 
@@ -40,28 +41,58 @@ class Ingester(Machine[Arrival, WsFrame]):
         self.shelves: dict[Connection, Shelf[WsFrame]] = {}
 
     def add(self, element: Arrival) -> None:
-        try:
-            connection, payload = element
-            shelf = self.shelves[connection]
-        except Exception as error:
-            self.take_unusual(element, error)
-            return
-        frame = shelf.pop() if shelf else shelf.make()
-        frame.home = shelf.home
-        frame.payload = payload
-        frame.received_at = self.clock()
-        frame.trace_id = number = self.passed + 1
-        self.emit(frame)
-        self.passed = number
+        self.add_many([element])
 
-    def take_unusual(self, arrival: Arrival, error: Exception) -> None:
-        """The first arrival of a connection, or something that is no arrival."""
-        if not isinstance(error, KeyError):
-            self.refuse(arrival, error)
-            return
-        connection, _ = arrival
-        if not isinstance(connection, Connection):  # pyright: ignore[reportUnnecessaryIsInstance]
-            self.refuse(arrival, TypeError(f"an arrival names its Connection, not {connection!r:.80}"))
-            return
+    def add_many(self, elements: list[Arrival]) -> None:
+        shelves, clock = self.shelves, self.clock
+        frames: list[WsFrame] = []
+        append = frames.append
+        dry = None
+        for at, element in enumerate(elements):
+            try:
+                connection, payload, received_at = element
+                shelf = shelves[connection]
+            except Exception as error:
+                if not self.meet(element, error):
+                    continue
+                connection, payload, received_at = element
+                shelf = shelves[connection]
+            try:
+                frame = shelf.pop() if shelf else shelf.make()
+            except PoolTimeout as error:
+                dry = error
+                dry.left = len(elements) - at
+                break
+            frame.home = shelf.home
+            frame.payload = payload
+            frame.received_at = received_at or clock()
+            append(frame)
+        self.hand_on(frames)
+        if dry is not None:
+            raise dry
+
+    def meet(self, arrival: Arrival, error: Exception) -> bool:
+        """The first arrival of a connection gets it a shelf; what is no arrival is refused."""
+        try:
+            if not isinstance(error, KeyError):
+                raise error
+            connection, _, _ = arrival
+            if not isinstance(connection, Connection):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"an arrival names its Connection, not {connection!r:.80}")
+        except Exception as fault:
+            self.refuse(arrival, fault)
+            return False
         self.shelves[connection] = self.pool.shelf(connection)
-        self.add(arrival)
+        return True
+
+    def hand_on(self, frames: list[WsFrame]) -> None:
+        """Emit, and count what was taken downstream."""
+        if not frames:
+            return
+        total = len(frames)
+        try:
+            self.emit_many(frames)
+        except PoolTimeout as dry:
+            self.passed += total - dry.left
+            raise
+        self.passed += total

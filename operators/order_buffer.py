@@ -55,13 +55,13 @@ class Line:
     """One stream's place in its numbering. `held` is a heap of (first number, arrival, the look at which it
     is due, event). `behind` counts the rising numbers behind: (how many, the last of them, what was next)."""
 
-    __slots__ = ("behind", "exchange_ts", "given_up", "held", "is_monotone", "is_numbered", "next")
+    __slots__ = ("behind", "exchange_ts", "given_up", "held", "is_numbered", "may_jump", "next")
 
     def __init__(self, stream: Stream) -> None:
         self.next = -1
         self.exchange_ts = 0
         self.is_numbered = stream.sequence is not Sequence.NONE
-        self.is_monotone = stream.sequence is Sequence.MONOTONE
+        self.may_jump = stream.sequence in (Sequence.MONOTONE, Sequence.NONE)
         self.held: list[tuple[int, int, int, CanonicalEvent]] = []
         self.given_up: deque[tuple[int, int]] = deque(maxlen=16)
         self.behind = (0, -1, -1)
@@ -100,47 +100,58 @@ class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
         return sum(len(line.held) for line in self.lines.values())
 
     def add(self, element: CanonicalEvent) -> None:
-        try:
-            line = self.lines[element.stream]
-            if not line.held and (
-                element.first_sequence == line.next or (line.is_monotone and element.sequence >= line.next)
-            ):
-                line.next = element.sequence + 1
-                line.exchange_ts = element.exchange_ts
-                act = None
-            else:
-                act = self.place(element, line)
-        except Exception as error:
-            self.take_unusual(element, error)
-            return
-        if act is None:
-            self.passed += 1
-            self.emit(element)
-        else:
-            act(element, line)
+        self.add_many([element])
 
-    def take_unusual(self, event: CanonicalEvent, error: Exception) -> None:
-        """The first event of a stream, or something that is no event."""
+    def add_many(self, elements: list[CanonicalEvent]) -> None:
+        lines, begin = self.lines, 0
+        for at, event in enumerate(elements):
+            try:
+                line = lines[event.stream]
+                first = event.first_sequence
+                if not line.held and (first == line.next or (line.may_jump and first >= line.next)):
+                    line.next = event.sequence + 1
+                    line.exchange_ts = event.exchange_ts
+                    continue
+            except Exception as error:
+                fault = error
+            else:
+                fault = None
+            self.hand_on(elements[begin:at])
+            begin = at + 1
+            self.take_unusual(event, fault)
+        self.hand_on(elements[begin:] if begin else elements)
+
+    def hand_on(self, events: list[CanonicalEvent]) -> None:
+        """Let a run go that is in order."""
+        if events:
+            self.passed += len(events)
+            self.emit_many(events)
+
+    def take_unusual(self, event: CanonicalEvent, fault: Exception | None) -> None:
+        """The first event of a stream, one that is not the next in line, or something that is no event."""
         try:
-            if not isinstance(error, KeyError) or event.stream in self.lines:
-                raise error
-            self.lines[event.stream] = Line(event.stream)
-        except Exception as fault:
-            self.refuse(event, fault)
+            if isinstance(fault, KeyError) and event.stream not in self.lines:
+                self.lines[event.stream] = Line(event.stream)
+            elif fault is not None:
+                raise fault
+            line = self.lines[event.stream]
+            act = self.place(event, line)
+        except Exception as error:
+            self.refuse(event, error)
             return
-        self.add(event)
+        act(event, line)
 
     def place(self, event: CanonicalEvent, line: Line) -> Verb:
         """What is to be done with an event that is not the next in line."""
         if not line.is_numbered:
-            return self.hand_on
+            return self.pass_on
         if event.sequence < line.next:
             return self.judge_old
         if line.next < 0 or event.first_sequence <= line.next:
             return self.close_gap
         return self.hold
 
-    def hand_on(self, event: CanonicalEvent, line: Line) -> None:
+    def pass_on(self, event: CanonicalEvent, line: Line) -> None:
         self.passed += 1
         self.emit(event)
 

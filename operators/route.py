@@ -48,10 +48,20 @@ class Router(Machine[CanonicalEvent, CanonicalEvent]):
         self.table = table
 
     def add(self, element: CanonicalEvent) -> None:
-        try:
-            element.routing_version = self.table.version
-        except Exception as error:
-            self.refuse(element, error)
-            return
-        self.passed += 1
-        self.emit(element)
+        self.add_many([element])
+
+    def add_many(self, elements: list[CanonicalEvent]) -> None:
+        version, begin = self.table.version, 0
+        for at, event in enumerate(elements):
+            try:
+                event.routing_version = version
+            except Exception as error:
+                self.hand_on(elements[begin:at])
+                begin = at + 1
+                self.refuse(event, error)
+        self.hand_on(elements[begin:] if begin else elements)
+
+    def hand_on(self, events: list[CanonicalEvent]) -> None:
+        if events:
+            self.passed += len(events)
+            self.emit_many(events)

@@ -41,15 +41,16 @@ class Connection:
         return f"Connection({self.provider}#{self.connection_id})"
 
 
-Arrival = tuple[Connection, bytes]
-"""What a socket, a recording or a simulator hands to `ingest`: where it came from, and the bytes."""
+Arrival = tuple[Connection, bytes, int]
+"""What a socket, a recording or a simulator hands to `ingest`: where it came from, the bytes, and when it was
+received (ns since the epoch; 0: now)."""
 
 
 class WsFrame:
     """One received frame. Keyed by `connection`; `received_at` in ns since the epoch, the one clock
     reading."""
 
-    __slots__ = ("connection", "home", "message_type", "payload", "received_at", "trace_id")
+    __slots__ = ("connection", "home", "message_type", "payload", "received_at")
 
     home: Home | None
 
@@ -70,7 +71,7 @@ class WsFrame:
         """Clear every field but the key (`connection`)."""
         self.payload = b""
         self.message_type = TEXT
-        self.received_at = self.trace_id = 0
+        self.received_at = 0
 
     def put(self) -> None:
         """Give the frame back to its pool, cleared as by `reset`."""
@@ -80,7 +81,7 @@ class WsFrame:
         self.home = None
         self.payload = b""
         self.message_type = TEXT
-        self.received_at = self.trace_id = 0
+        self.received_at = 0
         home.append(self)
         home.puts += 1
 

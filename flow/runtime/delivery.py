@@ -133,7 +133,7 @@ class Delivery:
         batch = self.ready
         if not batch:
             return
-        streams = _streams_of(batch)
+        streams = _counts(batch)
         self._time_batch(batch, is_all_events=streams is not None)
         try:
             handle_batch(batch)
@@ -196,10 +196,10 @@ class Delivery:
         self.context.occurred(ConsumerFailed(self.consumer_id, type(error).__name__, detail))
 
 
-def _streams_of(batch: list[Any]) -> list[Any] | None:
-    """The streams of a batch of events; None where it holds anything else."""
+def _counts(batch: list[Any]) -> Counter[Any] | None:
+    """A batch of events by stream; None where it holds anything else."""
     try:
-        return list(map(_stream, batch))
+        return Counter(map(_stream, batch))
     except AttributeError:
         return None
 

@@ -103,6 +103,16 @@ class Mailbox:
         else:
             self._rouse_or_overflow(element)
 
+    def put_many(self, elements: list[Any]) -> None:
+        """Take a run in, as one after another."""
+        if self._waiter is not None:
+            self._wake()
+        if len(self.queue) + len(elements) <= self._room:
+            self.queue += elements
+        else:
+            for element in elements:
+                self.put(element)
+
     def complete(self) -> None:
         """Nothing more comes; `take` gives what waits and then nothing."""
         self.is_complete = True

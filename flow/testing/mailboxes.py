@@ -18,6 +18,10 @@ class CountingMailbox(Mailbox):
         self.puts += 1
         super().put(element)
 
+    def put_many(self, elements: list[Any]) -> None:
+        for element in elements:
+            self.put(element)
+
     @property
     def offered(self) -> int:
         """What came in: puts, and the gap markers that the mailbox added itself."""

@@ -56,10 +56,10 @@ class HttpWire(Wire):
             if kind is not WSMsgType.TEXT and kind is not WSMsgType.BINARY:
                 return self._ended(kind, message.data, message.extra)
             try:
-                emit((connection, message.data))
+                emit((connection, message.data, 0))
                 counting.emitted += 1
             except PoolTimeout as error:
-                counting.emitted += await self.offer_again((connection, message.data), emit, error)
+                counting.emitted += await self.offer_again((connection, message.data, 0), emit, error)
             left -= 1
             if not left:
                 left = BURST

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable
+from itertools import repeat
 from typing import Final
 
 from flow.clock import NS_PER_S
-from flow.errors import FlowError
+from flow.errors import FlowError, PoolTimeout
 from flow.events.frames import Arrival, Connection
 from flow.runtime.virtual_time import VirtualTimeLoop
+from flow.stage import door, many
 from nodes.sources.recorded import Run
 
 __all__ = ["MOST_FRAMES", "Pace", "VirtualPace", "WallPace"]
 
 MOST_FRAMES: Final = 256
 """Frames after which everything else has its turn."""
+MOST_AT_ONCE: Final = 64
+"""Frames that are pushed as one run where runs are taken; the loop's time is then that of the last."""
 
 
 class Pace(ABC):
@@ -69,19 +74,23 @@ class VirtualPace(Pace):
         return self._loop.turn(ts_ns)
 
     def push(self, run: Run, most: int, connection: Connection, emit: Callable[[Arrival], None]) -> None:
-        loop, at = self._loop, run.at
-        stop = at + min(most, MOST_FRAMES)
+        loop, times = self._loop, run.times_ns
+        stop = min(run.at + min(most, MOST_FRAMES), len(times))
+        give, at_once = many(emit), 1 if door(emit) is None else MOST_AT_ONCE
         loop.open_slice(self._slice_ns)
-        try:
-            for ts_ns, payload in zip(run.times_ns[at:stop], run.payloads[at:stop], strict=True):
-                if ts_ns > loop.deadline_ns:
-                    break
-                if ts_ns > loop.now_ns:
-                    loop.now_ns = ts_ns
-                emit((connection, payload))
-                at += 1
-        finally:
-            run.at = at
+        while run.at < stop and times[run.at] <= loop.deadline_ns:
+            at = run.at
+            upto = bisect_right(times, loop.deadline_ns, at, min(stop, at + at_once))
+            loop.advance_to_ns(times[upto - 1])
+            run.at = upto
+            try:
+                give(list(zip(repeat(connection), run.payloads[at:upto], times[at:upto], strict=False)))
+            except PoolTimeout as dry:
+                run.at = upto - dry.left
+                raise
+            except BaseException:
+                run.at = at
+                raise
 
     def interrupt(self) -> None:
         self._loop.deadline_ns = -1
@@ -119,7 +128,7 @@ class WallPace(Pace):
             for ts_ns, payload in zip(run.times_ns[at:stop], run.payloads[at:stop], strict=True):
                 if ts_ns > now_ns or self._is_interrupted:
                     break
-                emit((connection, payload))
+                emit((connection, payload, 0))
                 at += 1
         finally:
             run.at = at

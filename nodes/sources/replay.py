@@ -207,7 +207,7 @@ class ReplayWire(Wire):
             emit(arrival)
             self._count(1)
 
-        await self.offer_again((connection, run.payloads[run.at]), offered, refusal)
+        await self.offer_again((connection, run.payloads[run.at], run.times_ns[run.at]), offered, refusal)
         if transport.emitted == before:
             if self.is_halted:
                 return

@@ -17,7 +17,7 @@ from flow.pool import Pools, PoolSettings, release
 from flow.stage import Stage
 from flow.telemetry.dead_letters import DeadLetters
 from flow.testing import Recorder, assert_nothing_out
-from operators.ingest import ingest
+from operators.ingest import Ingester, ingest
 
 ONE, TWO = Connection("binance", 1), Connection("kraken", 2)
 
@@ -53,14 +53,15 @@ def test_each_arrival_becomes_a_frame_with_one_reading_of_the_clock() -> None:
     bench = Bench()
     taken: list[WsFrame] = []
     bench.frames.subscribe(taken.append)
-    for arrival in ((ONE, b"a"), (TWO, b"b"), (ONE, b"c")):
+    for arrival in ((ONE, b"a", 0), (TWO, b"b", 0), (ONE, b"c", 0), (ONE, b"d", 77)):
         bench.source.on_next(arrival)
-    assert [(f.connection, f.payload, f.received_at, f.trace_id) for f in taken] == [
-        (ONE, b"a", 1000, 1),
-        (TWO, b"b", 1001, 2),
-        (ONE, b"c", 1002, 3),
+    assert [(f.connection, f.payload, f.received_at) for f in taken] == [
+        (ONE, b"a", 1000),
+        (TWO, b"b", 1001),
+        (ONE, b"c", 1002),
+        (ONE, b"d", 77),
     ]
-    assert (bench.clock.read, bench.passed) == (3, 3)
+    assert (bench.clock.read, bench.passed) == (3, 4), "a time that came with the arrival is not read again"
     for frame in taken:
         release(frame)
     assert_nothing_out(bench.pools)
@@ -71,7 +72,7 @@ def test_slots_are_reused_per_connection() -> None:
     seen: list[int] = []
     bench.frames.pipe(ops.do_action(lambda frame: seen.append(id(frame)))).subscribe(release)
     for connection in (ONE, TWO, ONE, TWO):
-        bench.source.on_next((connection, b"x"))
+        bench.source.on_next((connection, b"x", 0))
     assert seen[:2] == seen[2:]
     assert bench.pools.figures()["WsFrame"]["high_water"] == 2
 
@@ -81,18 +82,19 @@ def test_a_dry_pool_is_told_to_the_source_which_offers_the_arrival_again() -> No
     taken: list[WsFrame] = []
     recorder = Recorder(taken.append)
     bench.frames.subscribe(recorder)
-    bench.source.on_next((ONE, b"a"))
+    bench.source.on_next((ONE, b"a", 0))
     with pytest.raises(PoolTimeout):
-        bench.source.on_next((ONE, b"b"))
+        bench.source.on_next((ONE, b"b", 0))
     assert bench.passed == 1
     release(taken[0])
-    bench.source.on_next((ONE, b"b"))
-    assert [frame.trace_id for frame in taken] == [2, 2], "the slot is reused, the number not skipped"
+    bench.source.on_next((ONE, b"b", 0))
+    assert taken[0] is taken[1], "the slot is reused"
+    assert bench.passed == 2, "what was offered again counts once"
     assert recorder.error is None
 
 
 @pytest.mark.parametrize(
-    "garbage", [None, 7, (ONE,), (ONE, b"a", 1), ("binance", b"a"), ([], b"a"), {"a": 1, "b": 2}]
+    "garbage", [None, 7, (ONE,), (ONE, b"a"), ("binance", b"a", 0), ([], b"a", 0), {"a": 1, "b": 2}]
 )
 @pytest.mark.parametrize("with_letters", [True, False])
 def test_what_is_no_arrival_is_refused(garbage: Any, with_letters: bool) -> None:
@@ -100,9 +102,9 @@ def test_what_is_no_arrival_is_refused(garbage: Any, with_letters: bool) -> None
     bench = Bench(dead_letters=letters)
     recorder = Recorder(release)
     bench.frames.subscribe(recorder)
-    bench.source.on_next((ONE, b"a"))
+    bench.source.on_next((ONE, b"a", 0))
     bench.source.on_next(garbage)
-    bench.source.on_next((ONE, b"b"))
+    bench.source.on_next((ONE, b"b", 0))
     assert len(recorder.elements) == (1 if letters is None else 2)
     assert isinstance(recorder.error, (TypeError, ValueError)) is not with_letters
     assert letters is None or len(letters) == 1
@@ -117,7 +119,7 @@ def test_what_a_handler_raises_reaches_the_source_and_the_frame_goes_back() -> N
     bench = Bench(dead_letters=letters)
     bench.frames.subscribe(Recorder(refuse))
     with pytest.raises(ValueError, match="not now"):
-        bench.source.on_next((ONE, b"a"))
+        bench.source.on_next((ONE, b"a", 0))
     assert not letters.read()
     assert_nothing_out(bench.pools)
 
@@ -127,14 +129,14 @@ def test_it_ends_with_its_source(end: str) -> None:
     bench = Bench()
     recorder = Recorder(release)
     subscription = bench.frames.subscribe(recorder)
-    bench.source.on_next((ONE, b"a"))
+    bench.source.on_next((ONE, b"a", 0))
     if end == "complete":
         bench.source.on_completed()
     elif end == "fail":
         bench.source.on_error(ValueError("broken"))
     else:
         subscription.dispose()
-    bench.source.on_next((ONE, b"b"))
+    bench.source.on_next((ONE, b"b", 0))
     assert len(recorder.elements) == 1
     assert (recorder.is_completed, recorder.error is not None) == (end == "complete", end == "fail")
     assert recorder.after_end == 0
@@ -144,9 +146,43 @@ def test_it_ends_with_its_source(end: str) -> None:
 def test_a_new_subscription_counts_anew() -> None:
     bench = Bench()
     for _ in range(2):
-        numbers: list[int] = []
-        recorder = Recorder(lambda frame, numbers=numbers: (numbers.append(frame.trace_id), release(frame)))
-        subscription = bench.frames.subscribe(recorder)
-        bench.source.on_next((ONE, b"a"))
+        subscription = bench.frames.subscribe(Recorder(release))
+        bench.source.on_next((ONE, b"a", 0))
         subscription.dispose()
-        assert numbers == [1]
+        assert bench.passed == 1
+
+
+def offer(machine: Ingester, run: list[Arrival]) -> int:
+    """Offer a run; how many of it were taken."""
+    try:
+        machine.add_many(run)
+    except PoolTimeout as dry:
+        return len(run) - dry.left
+    return len(run)
+
+
+def test_a_run_gives_what_single_arrivals_give() -> None:
+    taken: list[tuple[Connection, bytes, int]] = []
+    machine = Ingester(Context("frames", pools=Pools(), clock=Ticking()))
+    machine.emit = lambda frame: (
+        taken.append((frame.connection, frame.payload, frame.received_at)),
+        release(frame),
+    )
+    run = [(ONE, b"a", 5), (TWO, b"b", 6), (ONE, b"c", 7)]
+    assert offer(machine, list(run)) == 3
+    assert taken == run
+    assert machine.passed == 3
+
+
+def test_a_run_that_meets_a_dry_pool_is_taken_as_far_as_it_goes() -> None:
+    taken: list[WsFrame] = []
+    machine = Ingester(Context("frames", pools=Pools({"WsFrame": PoolSettings(2)}), clock=Ticking()))
+    machine.emit = taken.append
+    run: list[Arrival] = [(ONE, bytes([letter]), 1) for letter in b"abc"]
+    assert offer(machine, run) == 2
+    assert machine.passed == 2
+    for frame in taken:
+        release(frame)
+    assert offer(machine, run[2:]) == 1
+    assert len(taken) == 3
+    assert machine.passed == 3

@@ -59,7 +59,6 @@ class Desk:
             frame = self.frames.get()
             frame.payload = payload
             frame.received_at = 1_000
-            frame.trace_id = 5
             self.decoder.add(frame)
         assert all(figures["out"] == 0 for figures in self.context.pools.figures().values())
         return self.events[before:]
