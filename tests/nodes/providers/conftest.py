@@ -87,7 +87,7 @@ class ScriptedWire(Wire):
             item = await self.incoming.get()
             if isinstance(item, str):
                 return item
-            emit((connection, item))
+            emit((connection, item, 0))
         return "halted"
 
     async def send(self, payload: bytes) -> None:
@@ -179,7 +179,7 @@ class Collector:
         self.arrived = asyncio.Event()
 
     def __call__(self, arrival: Arrival) -> None:
-        connection, payload = arrival
+        connection, payload, _ = arrival
         if payload.startswith(b'{"stream":') and b"serverShutdown" not in payload:
             self.frames.append((connection.connection_id, payload))
             self.arrived.set()
