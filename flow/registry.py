@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -88,7 +89,7 @@ class Registry:
 
     def add(self, spec: NodeSpec) -> None:
         taken = self.nodes.get(spec.name)
-        if taken is not None and taken.origin != spec.origin:
+        if taken is not None and not _is_same(taken.factory, spec.factory):
             raise RegistryError(
                 f"the name {spec.name!r} is taken by {taken.origin}; {spec.origin} wants it too"
             )
@@ -97,7 +98,7 @@ class Registry:
     def add_named(self, names: dict[str, F], kind: str, name: str, factory: F) -> None:
         """Keep a codec or a service under its name. Raises `RegistryError` where another factory has it."""
         taken = names.get(name)
-        if taken is not None and _origin(taken) != _origin(factory):
+        if taken is not None and not _is_same(taken, factory):
             raise RegistryError(
                 f"the {kind} name {name!r} is taken by {_origin(taken)}; {_origin(factory)} wants it too"
             )
@@ -121,6 +122,19 @@ registry = Registry()
 
 def _origin(factory: Callable[..., Any]) -> str:
     return f"{factory.__module__}:{factory.__qualname__}"
+
+
+def _is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether two factories are one piece of code: a graph's plugin may also be imported by its name."""
+    if _origin(one) == _origin(other):
+        return True
+    place = _written_at(one)
+    return place is not None and place == _written_at(other)
+
+
+def _written_at(factory: Callable[..., Any]) -> tuple[str, int] | None:
+    code = getattr(inspect.unwrap(factory), "__code__", None)
+    return None if code is None else (os.path.realpath(code.co_filename), code.co_firstlineno)
 
 
 def _ports(factory: Callable[..., Any], returned: Any) -> tuple[Kind, Any, Any]:

@@ -180,6 +180,20 @@ def test_a_taken_name_names_both(tmp_path: Path, write: Writer) -> None:
     assert (fault.file, fault.line) == (str(second), 17)
 
 
+@pytest.mark.parametrize("imports_first", [True, False])
+def test_a_plugin_may_also_be_imported_by_its_name(
+    tmp_path: Path, write: Writer, imports_first: bool
+) -> None:
+    stem = f"plugged_{'first' if imports_first else 'later'}"
+    write(f"{stem}.py", OPERATOR.format(name=stem))
+    sys.path.insert(0, str(tmp_path))
+    if imports_first:
+        importlib.import_module(stem)
+    assert load_plugins([f"./{stem}.py"], tmp_path) == []
+    importlib.import_module(stem)
+    assert registry.nodes[stem].kind == "operator"
+
+
 def test_a_taken_codec_names_both(tmp_path: Path, write: Writer) -> None:
     text = "from flow.registry import codec\n@codec('wire')\ndef {name}(context): return None\n"
     write("one.py", text.format(name="a"))
