@@ -41,8 +41,8 @@ __all__ = ["Session", "run"]
 class Session:
     """A run that Python code takes part in. Options are those of `RunOptions`, by keyword.
 
-    `observe` must be called before the session is entered; what it gives emits clones, and a subscriber that raises is
-    reported and left out, never the graph's problem.
+    `observe` must be called before the session is entered; what it gives emits clones, and a subscriber that
+    raises is reported and left out, never the graph's problem.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Session:
         self._subjects: dict[str, Subject[Any]] = {}
 
     def observe(self, node_id: str) -> Observable[Any]:
-        """What a node puts on its output, as an Observable of clones. Raises `FlowError` for an unknown node."""
+        """Clones of what a node puts on its output. Raises `FlowError` for an unknown node."""
         if node_id not in self.graph.nodes:
             raise FlowError(
                 f"no node {node_id!r} in {self.graph.name}; there are {', '.join(self.graph.nodes)}"
@@ -133,8 +133,8 @@ def run(
 ) -> dict[str, Any]:
     """Run a graph to its end in an event loop of its own, and return the summary.
 
-    `prepare` gets the session before it starts, to `observe` nodes. `speed=None` with `replay=[("binance", path)]` runs on
-    virtual time, as fast as can be. Raises `FlowError`.
+    `prepare` gets the session before it starts, to `observe` nodes. `speed=None` with
+    `replay=[("binance", path)]` runs on virtual time, as fast as can be. Raises `FlowError`.
     """
     paths = [(provider, Path(file)) for provider, file in options.pop("replay", [])]
     session = Session(graph, replay=paths, **options)

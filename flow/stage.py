@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -28,6 +28,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from flow.context import Context
 from flow.errors import OwnershipBug, PoolTimeout
+from flow.events.stream import Stream
 from flow.pool import release
 
 __all__ = [
@@ -261,6 +262,11 @@ class Subscription(abc.DisposableBase):
     @abstractmethod
     def sent(self) -> int:
         """How many elements were put on its edge."""
+
+    @property
+    def sent_by_stream(self) -> Mapping[Stream, int] | None:
+        """The same by stream, where that is known."""
+        return None
 
 
 class SharedOutput(Fusable[Out]):

@@ -11,6 +11,7 @@ One that meets a dry pool loses that clone, reported, and stays. Subscribers tha
 on. The source is subscribed to with the first and left with the last. Holds nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -64,13 +65,17 @@ class Subscriber(Subscription):
         self.emit_many = door(emit) or self.emit_each
         self.on_error = on_error
         self.on_completed = on_completed
-        self.settled = 0
+        self.settled: Counter[Stream] = Counter()
 
     @property
     def sent(self) -> int:
-        """Clones put on its edge: by the audiences it was in, and by those it is in."""
-        audiences = self.stage.machine.audiences.values()
-        return self.settled + sum(audience.count for audience in audiences if self in audience.members)
+        return self.sent_by_stream.total()
+
+    @property
+    def sent_by_stream(self) -> Counter[Stream]:
+        """Clones put on its edge: those of the routings that were, and those of the present one."""
+        present = {reach.stream: reach.count for reach in self.stage.machine.reached_by(self)}
+        return self.settled + Counter(present)
 
     def emit_each(self, clones: list[CanonicalEvent]) -> None:
         for clone in clones:
@@ -86,16 +91,16 @@ class Subscriber(Subscription):
         self.on_error = self.on_completed = _ignore
 
     def take_back(self, clone: CanonicalEvent) -> None:
-        self.settled -= 1
+        self.settled[clone.stream] -= 1
 
 
-class Audience:
-    """Those who receive a stream while the routing stays as it is, and how many events they were sent.
-    Streams with the same receivers share one."""
+class Reach:
+    """Who receives a stream while the routing stays as it is, and how many of its events they were sent."""
 
-    __slots__ = ("count", "members")
+    __slots__ = ("count", "members", "stream")
 
-    def __init__(self, members: tuple[Subscriber, ...]) -> None:
+    def __init__(self, stream: Stream, members: tuple[Subscriber, ...]) -> None:
+        self.stream = stream
         self.members = members
         self.count = 0
 
@@ -115,45 +120,40 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
         self.table: RoutingTable = context.service("routing", routing_table)
         self.table.listeners.append(self.reroute)
         self.subscribers: list[Subscriber] = []
-        self.audiences: dict[tuple[Subscriber, ...], Audience] = {}
-        self.by_stream: dict[Stream, Audience] = {}
+        self.reaches: dict[Stream, Reach] = {}
 
     def add(self, element: CanonicalEvent) -> None:
         self.add_many([element])
 
     def add_many(self, elements: list[CanonicalEvent]) -> None:
-        by_stream, now = self.by_stream, self.clock()
+        reaches, now = self.reaches, self.clock()
         clones: list[CanonicalEvent] = []
-        present = None
+        members: tuple[Subscriber, ...] = ()
         for event in elements:
             try:
-                audience = by_stream[event.stream]
+                reach = reaches[event.stream]
                 event.emit_ts = now
                 clone = event.own()
             except Exception as error:
-                if (audience := self.meet(event, error)) is None:
+                if (reach := self.meet(event, error)) is None:
                     continue
-                by_stream = self.by_stream
                 event.emit_ts = now
                 clone = event.own()
             if event.home is not None:
                 event.put()
-            if audience is not present:
-                if present is not None:
-                    self.send(present, clones)
-                present, clones = audience, []
+            reach.count += 1
+            if reach.members is not members:
+                self.send(members, clones)
+                members, clones, reaches = reach.members, [], self.reaches
             clones.append(clone)
-        if present is not None:
-            self.send(present, clones)
+        self.send(members, clones)
 
-    def send(self, audience: Audience, clones: list[CanonicalEvent]) -> None:
-        """Give the first clones to one member, and clones of them to the others."""
-        members = audience.members
+    def send(self, members: tuple[Subscriber, ...], clones: list[CanonicalEvent]) -> None:
+        """Give clones of a run to all members but the last, which gets the run itself."""
         if not members:
             self.dropped["unrouted"] += len(clones)
             return
         self.passed += len(clones)
-        audience.count += len(clones)
         last = members[-1]
         for subscriber in members:
             try:
@@ -161,28 +161,35 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
             except (Exception, ObserverRaised) as raised:
                 self.isolate(subscriber, raised)
 
-    def meet(self, event: CanonicalEvent, error: Exception) -> Audience | None:
+    def meet(self, event: CanonicalEvent, error: Exception) -> Reach | None:
         """The first event of a stream since the routing changed; what is no event is refused."""
         try:
-            if not isinstance(error, KeyError) or event.stream in self.by_stream:
+            stream = event.stream
+            if not isinstance(error, KeyError):
                 raise error
-            audience = self.by_stream[event.stream] = self.resolve(event.stream)
+            reach = self.reaches.get(stream) or Reach(stream, self.resolve(stream))
         except Exception as fault:
             self.refuse(event, fault)
             return None
-        return audience
+        self.reaches[stream] = reach
+        return reach
 
-    def resolve(self, stream: Stream) -> Audience:
+    def resolve(self, stream: Stream) -> tuple[Subscriber, ...]:
+        """Those who receive a stream; the same tuple for all streams with the same receivers."""
         allowed = set(self.table.audience(stream, [subscriber.name for subscriber in self.subscribers]))
         members = tuple(subscriber for subscriber in self.subscribers if subscriber.name in allowed)
-        return self.audiences.setdefault(members, Audience(members))
+        return next((reach.members for reach in self.reaches.values() if reach.members == members), members)
+
+    def reached_by(self, subscriber: Subscriber) -> list[Reach]:
+        """The streams that a subscriber receives at present."""
+        return [reach for reach in self.reaches.values() if subscriber in reach.members]
 
     def reroute(self) -> None:
         """The table or the subscribers changed: settle the counts and look every stream up anew."""
-        audiences, self.audiences, self.by_stream = self.audiences, {}, {}
-        for audience in audiences.values():
-            for subscriber in audience.members:
-                subscriber.settled += audience.count
+        reaches, self.reaches = self.reaches, {}
+        for reach in reaches.values():
+            for subscriber in reach.members:
+                subscriber.settled[reach.stream] += reach.count
 
     def isolate(self, subscriber: Subscriber, raised: Exception | ObserverRaised) -> None:
         """Detach a subscriber that raised, with its own error; a dry pool is not its fault."""

@@ -136,7 +136,10 @@ class NodeReader:
     def _use(self, tree: Tree | None, where: str, node: Tree) -> str:
         if tree is None or not isinstance(tree.value, str):
             if tree is not None:
-                self.faults.at(tree, f"{where}: use: a registered name belongs here, not {kind_of(tree)}")
+                is_name = not (tree.is_mapping or tree.is_list) and tree.text in self.registry.nodes
+                hint = f'; write "{tree.text}" in quotes' if is_name else ""
+                message = f"use: a registered name belongs here, not {kind_of(tree)}{hint}"
+                self.faults.at(tree, f"{where}: {message}")
             elif node.is_mapping:
                 self.faults.at_key(node, f"{where}: 'use' is missing: which operator or component is it?")
             elif node.value is None:

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ class Delivery:
         self.mailbox = mailbox
         self.context = context
         self.clock = context.clock
+        self.inflow: Callable[[], Mapping[Any, int]] | None = None
+        """What was put into the mailbox by stream, where all of it comes straight from a fan-out."""
         self.head: Drained | None = None
         """Where the mailbox's elements enter the operators before the consumer; None where there are none."""
         self.ready: list[Any] = []
@@ -85,11 +87,22 @@ class Delivery:
 
     @property
     def by_type(self) -> dict[str, int]:
-        """Delivered elements by event type."""
+        """Delivered elements by event type.
+
+        Where a fan-out says what it sent of each stream, an event in order is not counted again here: what
+        was sent, less what went into the lanes, what failed and what waits, plus what came out of the lanes.
+        """
+        streams = Counter(self._streams)
+        if self.inflow is not None:
+            streams.update(self.inflow())
+            streams.subtract(self.mailbox.sorted_in)
+            streams.subtract(map(_stream, self.mailbox.queue))
+            if self.mailbox.is_in_order:
+                streams.subtract(map(_stream, self.ready[self.position :]))
         totals = Counter(self._others)
-        for stream, n in self._streams.items():
+        for stream, n in streams.items():
             totals[stream.event_type.value] += n
-        return dict(sorted(totals.items()))
+        return {name: n for name, n in sorted(totals.items()) if n}
 
     def arrive(self, element: Any) -> None:
         """The end of the operators before the consumer. What a timer of theirs emits finds the loop idle."""
@@ -133,12 +146,16 @@ class Delivery:
         batch = self.ready
         if not batch:
             return
-        streams = _counts(batch)
-        self._time_batch(batch, is_all_events=streams is not None)
+        is_flow = self.inflow is not None and self.mailbox.is_in_order
+        streams = None if is_flow else _counts(batch)
+        self._time_batch(batch, is_all_events=is_flow or streams is not None)
         try:
             handle_batch(batch)
         except (Exception, SystemExit) as error:
-            self._failed(error, len(batch))
+            self._failed(error, batch)
+            return
+        if is_flow:
+            self.delivered += len(batch)
             return
         if streams is not None:
             self.delivered += len(batch)
@@ -159,9 +176,12 @@ class Delivery:
                 if result is not None and inspect.isawaitable(result):
                     await result
             except (Exception, SystemExit, asyncio.CancelledError) as error:
-                self._failed(error, 1)
+                self._failed(error, (element,))
             else:
-                self._count(element)
+                if self.inflow is not None and self.mailbox.is_in_order:
+                    self.delivered += 1
+                else:
+                    self._count(element)
             self.position += 1
             if now - last_yield > YIELD_AFTER_NS:
                 last_yield = now
@@ -188,10 +208,12 @@ class Delivery:
         else:
             self._others[type(element).__name__] += 1
 
-    def _failed(self, error: BaseException, n: int) -> None:
+    def _failed(self, error: BaseException, elements: Sequence[Any]) -> None:
         if isinstance(error, OwnershipBug) or (isinstance(error, asyncio.CancelledError) and _is_cancelled()):
             raise error
-        self.dropped["handler_raised"] += n
+        self.dropped["handler_raised"] += len(elements)
+        if self.inflow is not None and self.mailbox.is_in_order:
+            self._streams.subtract(map(_stream, elements))
         detail = f"{error} ({_place_of(error)})"
         self.context.occurred(ConsumerFailed(self.consumer_id, type(error).__name__, detail))
 

@@ -82,6 +82,8 @@ class Mailbox:
         self.markers = 0
         self.coalesced = 0
         self.dropped: Counter[str] = Counter()
+        self.sorted_in: Counter[Stream] = Counter()
+        """Events that went through the lanes, by stream."""
         self.queue: list[Any] = []
         self.is_complete = False
         self.gate = gate or Gate()
@@ -233,6 +235,8 @@ class Lanes:
 
     def _sort_in(self, element: Any) -> None:
         stream: Stream | None = getattr(element, "stream", None)
+        if stream is not None:
+            self.mailbox.sorted_in[stream] += 1
         if stream is None:
             self._append(self.others, element)
         elif stream.lane is Lane.CRITICAL:

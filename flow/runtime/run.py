@@ -17,7 +17,7 @@ from typing import Any, Self
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from flow.clock import cpu_s, monotonic_s, wall_ns
-from flow.component import Component, Consumer, Source, Transform
+from flow.component import Component, Consumer, Transform
 from flow.context import Context
 from flow.errors import FlowError, OwnershipBug
 from flow.graph.spec import GraphSpec

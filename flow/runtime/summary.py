@@ -8,6 +8,7 @@ from typing import Any
 
 from flow.clock import NS_PER_S
 from flow.component import Component
+from flow.events.stream import Stream
 from flow.runtime.delivery import Delivery
 from flow.runtime.run import GraphRun
 
@@ -44,8 +45,8 @@ def _events(run: GraphRun) -> dict[str, int]:
     totals: Counter[str] = Counter()
     for vertex in run.topology.vertices.values():
         for maker in (vertex.machine, vertex.component):
-            made = getattr(maker, "made_by_stream", None)
-            for stream, n in (made or {}).items():
+            made: dict[Stream, int] = getattr(maker, "made_by_stream", {})
+            for stream, n in made.items():
                 totals[f"{stream.provider}/{stream.event_type.value}"] += n
     return dict(sorted(totals.items()))
 

@@ -1,15 +1,15 @@
 """A graph, wired: from plain data to components, operators, mailboxes and deliveries that are ready to run.
 
-Everything from a source up to the mailboxes is one synchronous call chain. A mailbox stands on the first edge that leads to
-one consumer only (behind a node that shares its output, or where the YAML names one); what follows it runs in the
-consumer's task.
+Everything from a source up to the mailboxes is one synchronous call chain. A mailbox stands on the first edge
+that leads to one consumer only (behind a node that shares its output, or where the YAML names one); what follows
+it runs in the consumer's task.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from graphlib import TopologicalSorter
-from typing import Any, TypeVar
+from typing import Any, Final
 
 from reactivex import Observable
 
@@ -17,7 +17,7 @@ from flow.component import Component, Consumer, Source, Transform
 from flow.context import Context
 from flow.errors import Fault, FlowError, GraphError, OwnershipBug
 from flow.graph.spec import GraphSpec, InputSpec, MailboxSpec, NodeEntry
-from flow.registry import NodeSpec, Registry
+from flow.registry import Kind, NodeSpec, Registry
 from flow.runtime.delivery import Delivery, Drained
 from flow.runtime.mailbox import Gate, Mailbox
 from flow.runtime.vertex import Inlet, Vertex
@@ -27,7 +27,7 @@ from flow.telemetry.ledger import Edge
 
 __all__ = ["Topology", "build"]
 
-C = TypeVar("C", bound=Component)
+SHAPES: Final[dict[Kind, type[Any]]] = {"source": Source, "transform": Transform, "consumer": Consumer}
 
 
 class Topology:
@@ -49,14 +49,14 @@ class Topology:
         return [(node_id, output) for node_id, output in found if output is not None]
 
     def observe(self, node_id: str, emit: OnNext, on_completed: OnCompleted) -> None:
-        """Let code outside see clones of what a node emits. The node must have been named to `build` as observed."""
+        """Let code outside see clones of what a node emits, which was named to `build` as observed."""
         vertex = self.vertices[node_id]
         if vertex.tapped is not None:
             vertex.tapped.observe(emit, on_completed)
         elif isinstance(vertex.output, SharedOutput):
             vertex.output.wire_named(f"observer of {node_id}", emit, _unexpected, on_completed, None)
 
-    def components(self, kind: type[C]) -> list[tuple[str, C]]:
+    def components(self, kind: type[Component]) -> list[tuple[str, Component]]:
         """(node id, component) of a kind, in the order of the data's way."""
         found = [(node_id, vertex.component) for node_id, vertex in self.vertices.items()]
         return [(node_id, component) for node_id, component in found if isinstance(component, kind)]
@@ -70,7 +70,7 @@ class Topology:
         return self.registry.nodes[self.spec.nodes[node_id].use]
 
     def consumer_of(self, node_id: str) -> str | None:
-        """The one consumer that all of a node's output goes to, through operators only; None where there is no such."""
+        """The one consumer that all of a node's output goes to, through operators only; else None."""
         spec = self.spec_of(node_id)
         if spec.kind == "consumer":
             return node_id
@@ -92,9 +92,10 @@ def _readers(spec: GraphSpec) -> dict[str, list[str]]:
 def build(
     spec: GraphSpec, context: Context, registry: Registry, observed: frozenset[str] = frozenset()
 ) -> Topology:
-    """Make and wire every node. `observed` names nodes whose output somebody outside will subscribe to as well.
+    """Make and wire every node. `observed` names nodes whose output somebody outside will see as well.
 
-    Raises `FlowError` for what only shows when a node is made (an unknown codec, an object that can't be imported).
+    Raises `GraphError` for what only shows when a node is made: an unknown codec, an object that can't be
+    imported.
     """
     topology = Topology(spec, context, registry)
     sources = {node_id: [given.source for given in entry.inputs] for node_id, entry in spec.nodes.items()}
@@ -116,12 +117,12 @@ def _make(topology: Topology, entry: NodeEntry, *, is_observed: bool) -> None:
     vertex.inlets = [_inlet(topology, given) for given in entry.inputs]
     _place_mailbox(topology, vertex, entry, getattr(made, "folds", None))
     source = _source(vertex)
-    if isinstance(made, Source):
+    if spec.kind == "source":
         vertex.component = made
         vertex.output = vertex.source_output = SourceOutput(made)
-    elif isinstance(made, Transform):
+    elif spec.kind == "transform":
         vertex.component, vertex.output = made, TransformOutput(source, made, pooled=spec.pooled)
-    elif isinstance(made, Consumer):
+    elif spec.kind == "consumer":
         assert vertex.mailbox is not None
         vertex.component = made
         vertex.delivery = Delivery(entry.id, made, vertex.mailbox, context)
@@ -139,7 +140,12 @@ def _make(topology: Topology, entry: NodeEntry, *, is_observed: bool) -> None:
 def _made(topology: Topology, entry: NodeEntry, spec: NodeSpec, context: Context) -> Any:
     """What the factory makes. What it raises is a fault of the graph, at the node's place."""
     try:
-        return spec.factory(entry.params, context)
+        made = spec.factory(entry.params, context)
+        if not isinstance(made, SHAPES.get(spec.kind, object)):
+            raise FlowError(
+                f"{spec.origin} says that it makes a {spec.kind}, and made a {type(made).__name__}"
+            )
+        return made
     except (GraphError, OwnershipBug):
         raise
     except Exception as error:
@@ -190,7 +196,7 @@ def _source(vertex: Vertex) -> Observable[Any]:
 def _operator_output(
     vertex: Vertex, operate: Callable[[Any], Observable[Any]], source: Observable[Any]
 ) -> Fusable[Any]:
-    """An operator's output. Those that do not know of pools get elements of their own; stock ones are counted."""
+    """An operator's output. One that knows of no pools gets elements of its own; stock ones are counted."""
     if not vertex.spec.pooled and not isinstance(source, Drained):
         source = Counted(source, is_owning=True)
     output = operate(source)
@@ -215,6 +221,8 @@ def _wire_mailbox(topology: Topology, vertex: Vertex) -> None:
 
     for inlet in vertex.inlets:
         inlet.connect(mailbox.name, mailbox.put, complete)
+    if vertex.delivery is not None and all(inlet.tells_streams for inlet in vertex.inlets):
+        vertex.delivery.inflow = vertex.sent_by_stream
 
 
 def _wire_chain_end(vertex: Vertex, delivery: Delivery) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from flow.component import Component, Source, Transform
+from flow.component import Component, Transform
+from flow.events.stream import Stream
 from flow.registry import NodeSpec
 from flow.runtime.delivery import Delivery, Drained
 from flow.runtime.mailbox import Mailbox
@@ -34,6 +35,11 @@ class Inlet:
         if isinstance(self.output, DeadLetterPort):
             return self.output.sent
         return self.source.emitted
+
+    @property
+    def tells_streams(self) -> bool:
+        """Whether the source says how much of each stream it sent."""
+        return self.subscription is not None and self.subscription.sent_by_stream is not None
 
     def connect(self, consumer: str, emit: OnNext, completed: Callable[[], None]) -> None:
         """Wire the edge to its end; a shared output knows it by the consumer's name."""
@@ -72,24 +78,38 @@ class Vertex:
         return self.stage.machine if self.stage is not None else None
 
     @property
+    def transform(self) -> Transform[Any, Any] | None:
+        return cast("Transform[Any, Any]", self.component) if self.spec.kind == "transform" else None
+
+    @property
     def taken(self) -> int:
         """Elements that this node handled."""
         if self.delivery is not None:
             return self.delivery.delivered
-        if isinstance(self.component, Transform):
-            return self.component.taken
+        if self.transform is not None:
+            return self.transform.taken
         if self.machine is not None:
             return self.machine.taken
-        return self.counted_in.count if self.counted_in is not None else 0
+        return self.counted_in.passed if self.counted_in is not None else 0
 
     @property
     def emitted(self) -> int:
         """Elements that this node put on its output."""
-        if isinstance(self.component, Source | Transform):
-            return self.component.emitted
+        if self.source_output is not None:
+            return self.source_output.component.emitted
+        if self.transform is not None:
+            return self.transform.emitted
         if self.machine is not None:
             return self.machine.emitted
-        return self.counted_out.count if self.counted_out is not None else 0
+        return self.counted_out.passed if self.counted_out is not None else 0
+
+    def sent_by_stream(self) -> Counter[Stream]:
+        """What was put on this node's edges, by stream, where `tells_streams` holds."""
+        totals: Counter[Stream] = Counter()
+        for inlet in self.inlets:
+            if inlet.subscription is not None:
+                totals.update(inlet.subscription.sent_by_stream or {})
+        return totals
 
     def edge(self) -> Edge | None:
         """The account of the edge, or edges, into this node."""
@@ -116,7 +136,6 @@ class Vertex:
         return edge
 
     def _holders(self) -> list[Any]:
-        holders = [self.machine, self.delivery, self.mailbox if self.is_boundary else None]
-        if isinstance(self.component, Transform):
-            holders.append(self.component)
+        mailbox = self.mailbox if self.is_boundary else None
+        holders = [self.machine, self.delivery, mailbox, self.transform]
         return [holder for holder in holders if holder is not None]

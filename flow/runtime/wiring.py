@@ -1,4 +1,4 @@
-"""The joints of a topology: Observables that stand for components, merged inputs and outputs with several readers."""
+"""The joints of a topology: Observables that stand for components, joined inputs and shared outputs."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Reader(Subscription):
         self.leave = leave
         self.emit = emit
         self.on_completed = completed
-        self.count = 0
+        self.passed = 0
 
     @property
     def sent(self) -> int:
@@ -240,13 +240,13 @@ class Counted(Fusable[Any]):
         super().__init__()
         self.source = source
         self.is_owning = is_owning
-        self.count = 0
+        self.passed = 0
 
     def wire(
         self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
         def through(element: Any) -> None:
-            self.count += 1
+            self.passed += 1
             emit(element)
 
         add = owned(through) if self.is_owning else through
