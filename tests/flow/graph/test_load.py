@@ -188,6 +188,14 @@ def test_nodes(faults: Callable[..., list[str]], line: str, expected: str) -> No
     assert expected in faults(with_node(line))
 
 
+def test_a_name_that_yaml_reads_as_nothing(faults: Callable[..., list[str]], registry: Registry) -> None:
+    registry.nodes["null"] = registry.nodes["same"]
+    assert faults(with_node('{use: "null", inputs: [frames]}')) == []
+    assert faults(with_node("{use: null, inputs: [frames]}")) == [
+        "8:18: node 'ordered': use: a registered name belongs here, not nothing; write \"null\" in quotes"
+    ]
+
+
 def test_ids_are_snake_case(faults: Callable[..., list[str]]) -> None:
     for name in ("Upper", "a-b", "1a", "a__b", "a_", "é", "a.b"):
         assert faults(GOOD.replace("  refused:", f"  {name}:")) == [
