@@ -1,7 +1,7 @@
 """How a graph is to be run, and the doors through which nodes provide a simulated or a recorded exchange.
 
-The framework knows no exchange. What stands behind `--sim` and `--replay` is a `Backend` that nodes register as
-the services `sim` and `replay`; it sets `context.refs["endpoints"]` or `context.refs["transports"]`, which
+The framework knows no exchange. What stands behind `--sim` and `--replay` is a `Backend` that nodes register
+as the services `sim` and `replay`; it sets `context.refs["endpoints"]` or `context.refs["transports"]`, which
 providers look at.
 """
 

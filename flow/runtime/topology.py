@@ -1,8 +1,8 @@
 """A graph, wired: from plain data to components, operators, mailboxes and deliveries that are ready to run.
 
 Everything from a source up to the mailboxes is one synchronous call chain. A mailbox stands on the first edge
-that leads to one consumer only (behind a node that shares its output, or where the YAML names one); what follows
-it runs in the consumer's task.
+that leads to one consumer only (behind a node that shares its output, or where the YAML names one); what
+follows it runs in the consumer's task.
 """
 
 from __future__ import annotations
@@ -142,9 +142,7 @@ def _made(topology: Topology, entry: NodeEntry, spec: NodeSpec, context: Context
     try:
         made = spec.factory(entry.params, context)
         if not isinstance(made, SHAPES.get(spec.kind, object)):
-            raise FlowError(
-                f"{spec.origin} says that it makes a {spec.kind}, and made a {type(made).__name__}"
-            )
+            raise FlowError(f"{spec.origin} is to make a {spec.kind}, not a {type(made).__name__}")
         return made
     except (GraphError, OwnershipBug):
         raise

@@ -126,7 +126,7 @@ class Reader(Subscription):
         self.leave = leave
         self.emit = emit
         self.on_completed = completed
-        self.passed = 0
+        self.count = 0
 
     @property
     def sent(self) -> int:

@@ -3,8 +3,8 @@
     2026-03-01T12:00:00.123Z warning socket provider.disconnected provider=binance reason=closed_by_peer
     {"ts":"2026-03-01T12:00:00.123Z","level":"warning","node":"socket","event":"provider.disconnected",...}
 
-`OccurrenceLog` listens to `Telemetry` and lets at most ten occurrences of a name through a second; a line says
-how many were suppressed.
+`OccurrenceLog` listens to `Telemetry` and lets at most ten occurrences of a name through a second; a line
+says how many were suppressed.
 """
 
 from __future__ import annotations

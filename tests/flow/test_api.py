@@ -109,7 +109,8 @@ async def test_a_session_in_a_loop_of_ones_own(graph: flow.GraphSpec, recording:
 
 async def test_a_session_can_be_stopped(graph: flow.GraphSpec) -> None:
     graph.nodes["socket"] = flow.load_data(
-        {**GRAPH, "nodes": {**GRAPH["nodes"]}}, sets=["nodes.socket.params.symbols=[BTC-USDT]"]  # type: ignore[dict-item]
+        {**GRAPH, "nodes": {**GRAPH["nodes"]}},
+        sets=["nodes.socket.params.symbols=[BTC-USDT]"],  # type: ignore[dict-item]
     ).nodes["socket"]
     first = asyncio.Event()
     session = flow.Session(graph, sim="rate=500")

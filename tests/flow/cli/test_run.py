@@ -61,7 +61,8 @@ def test_the_first_line_says_that_it_is_a_replay(replayed: Callable[..., Any]) -
     assert done.code == 0
     assert done.out == ""
     assert done.lines[0] == (
-        "flow: small: REPLAY of a recording, not live: binance=capture.raw; as fast as can be, on recorded time"
+        "flow: small: REPLAY of a recording, not live: binance=capture.raw; "
+        "as fast as can be, on recorded time"
     )
 
 

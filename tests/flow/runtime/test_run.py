@@ -62,6 +62,8 @@ class Numbers(Source[CanonicalEvent]):
 
     async def run(self) -> None:
         for number in range(1, self.world.count + 1):
+            if self.is_paused.is_set():
+                return
             self.emitted += 1
             self.emit(make_event(number))
             await asyncio.sleep(0.01)
@@ -162,6 +164,27 @@ async def test_the_summary(world: World) -> None:
     assert [edge["in"] for edge in summary["edges"]] == [5, 5]
 
 
+async def test_an_output_that_two_read_reaches_both_and_each_edge_has_its_account(world: World) -> None:
+    text = GRAPH + "  other: {use: sink, inputs: [relay]}\n"
+    world.spec = load("counted.yaml", text=text, registry=world.registry)
+    run = await run_through(world)
+    assert sorted(world.seen) == sorted([1, 2, 3, 4, 5] * 2)
+    accounts = {edge.target: (edge.entered, edge.out, edge.difference) for edge in run.topology.edges()}
+    assert accounts["sink"] == accounts["other"] == (5, 5, 0)
+
+
+async def test_a_factory_that_makes_something_else_than_it_says_is_a_fault(world: World) -> None:
+    def liar(params: NoParams, context: Context) -> Consumer[CanonicalEvent]:
+        return Numbers(world)  # type: ignore[return-value]
+
+    world.registry.add(spec_of("liar", liar))
+    world.spec = load("counted.yaml", text=GRAPH.replace("use: sink", "use: liar"), registry=world.registry)
+    with pytest.raises(
+        GraphError, match=r"counted.yaml:6:\d+: sink: .* is to make a consumer, not a Numbers"
+    ):
+        await run_through(world)
+
+
 async def test_a_duration_ends_it(world: World) -> None:
     world.ends = False
     run = await run_through(world, duration_s=0.2)
@@ -220,7 +243,9 @@ async def test_a_component_that_can_not_start_stops_those_before_it(world: World
     world.raises["relay started"] = ConsumerError("no disk")
     with pytest.raises(ConsumerError, match="no disk"):
         await run_through(world)
-    assert world.said == ["sink started", "relay started", "relay stopped", "sink stopped"]
+    assert world.said[:2] == ["sink started", "relay started"]
+    assert world.said[-2:] == ["relay stopped", "sink stopped"]
+    assert "numbers started" not in world.said
 
 
 async def test_a_component_that_can_not_stop_is_a_failure_and_the_others_stop(world: World) -> None:
