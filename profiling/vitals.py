@@ -1,0 +1,75 @@
+"""What a process says of itself while it works: memory and CPU (on Linux), pauses of the collector."""
+
+import gc
+import os
+import time
+from array import array
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from msgspec import Struct
+
+__all__ = ["Pauses", "Quantiles", "cpu_of", "quantiles", "rss_bytes"]
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Quantiles(Struct, frozen=True):
+    """Of `count` values in ms."""
+
+    count: int
+    p50: float
+    p99: float
+    max: float
+
+
+def quantiles(values_ns: "array[int]") -> Quantiles:
+    """The values that a half and 99 % of them do not exceed, and the largest, in ms; zeros of none."""
+    if not values_ns:
+        return Quantiles(0, 0.0, 0.0, 0.0)
+    ordered = sorted(values_ns)
+
+    def at(percent: int) -> float:
+        return round(ordered[-(-len(ordered) * percent // 100) - 1] / 1e6, 3)
+
+    return Quantiles(len(ordered), at(50), at(99), at(100))
+
+
+class Pauses:
+    """Times every collection while it is entered, by generation."""
+
+    def __init__(self) -> None:
+        self.by_generation = (array("q"), array("q"), array("q"))
+        self._begun_ns = 0
+
+    def __enter__(self) -> Self:
+        gc.callbacks.append(self._see)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        gc.callbacks.remove(self._see)
+
+    @property
+    def all(self) -> "array[int]":
+        return sum(self.by_generation[1:], self.by_generation[0])
+
+    def _see(self, phase: str, info: dict[str, Any]) -> None:
+        if phase == "start":
+            self._begun_ns = time.perf_counter_ns()
+        elif self._begun_ns:
+            self.by_generation[info["generation"]].append(time.perf_counter_ns() - self._begun_ns)
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process."""
+    return int(Path("/proc/self/statm").read_bytes().split()[1]) * _PAGE_BYTES
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds that another process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S

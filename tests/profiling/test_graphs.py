@@ -1,0 +1,52 @@
+"""The variants of the main graph are what their fields say."""
+
+import pytest
+
+from flow import GraphError
+from profiling.graphs import CONSUMERS, Variant
+
+
+def uses(variant: Variant) -> list[str]:
+    return [entry.use for entry in variant.graph().nodes.values()]
+
+
+def test_the_main_graph_has_every_operator_in_order() -> None:
+    whole = uses(Variant(symbols=("BTC-USDT",), has_books=True))
+    assert whole == [
+        *("binance.stream", "ingest", "decode", "order-buffer", "binance.books", "dedupe", "route"),
+        "fan-out-clone",
+        *["null"] * CONSUMERS,
+    ]
+
+
+@pytest.mark.parametrize("name", ["order-buffer", "dedupe", "route"])
+def test_an_operator_can_be_left_out(name: str) -> None:
+    whole, without = (
+        uses(Variant(symbols=("BTC-USDT",))),
+        uses(Variant(symbols=("BTC-USDT",), without=(name,))),
+    )
+    whole.remove(name)
+    assert without == whole
+
+
+def test_levels_are_read_with_the_frame_where_books_read_them() -> None:
+    def levels(**fields: bool) -> str:
+        return Variant(symbols=("BTC-USDT",), **fields).graph().nodes["events"].params.levels
+
+    assert (levels(), levels(has_books=True)) == ("lazy", "eager")
+    assert Variant(symbols=("BTC-USDT",), levels="eager").graph().nodes["events"].params.levels == "eager"
+
+
+def test_consumers_mailboxes_and_pools() -> None:
+    graph = Variant(
+        symbols=("BTC-USDT",), consumers=2, has_coalesce=True, unpooled=("WsFrame",), capacity=7
+    ).graph()
+    assert graph.pools["WsFrame"].is_off
+    latest = [graph.nodes[f"latest_{number}"].inputs[0].mailbox for number in (1, 2)]
+    assert [mailbox.capacity for mailbox in latest if mailbox is not None] == [7, 7]
+    assert "latest_3" not in graph.nodes
+
+
+def test_a_variant_is_checked_like_any_graph() -> None:
+    with pytest.raises(GraphError, match="nosuch"):
+        Variant(symbols=("BTC-USDT",), consumer="nosuch").graph()
