@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from flow.cli.arguments import make_parser
+from flow.cli.interrupts import Interrupts
 from flow.errors import ConfigurationError, FlowError, GraphError
 
 __all__ = ["BAD_CONFIGURATION", "FAILURE", "INTERRUPTED", "OK", "USAGE", "main"]
@@ -40,20 +41,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: Namespace) -> int:
-    """Import the command and run it."""
-    if args.command == "run":
-        from flow.cli.run import run
-
-        return run(args)
-    if args.command == "sim":
-        from flow.cli.sim import sim
-
-        return sim(args)
+    """Import the command and run it. Those that run are asked to end, from here on, by the first signal."""
+    if args.command in ("run", "sim"):
+        with Interrupts() as interrupts:
+            return _run_until_interrupted(args, interrupts)
     from flow.cli.inspect import COMMANDS
 
     code = COMMANDS[args.command](args)
     sys.stdout.flush()
     return code
+
+
+def _run_until_interrupted(args: Namespace, interrupts: Interrupts) -> int:
+    if args.command == "run":
+        from flow.cli.run import run
+
+        return run(args, interrupts)
+    from flow.cli.sim import sim
+
+    return sim(args, interrupts)
 
 
 def _without_reader() -> int:

@@ -30,14 +30,14 @@ USAGE = 2
 TO_STDOUT = "-"
 
 
-def run(args: Namespace) -> int:
+def run(args: Namespace, interrupts: Interrupts) -> int:
     """Run to the end; 0, 1 where something failed or does not add up. Raises `FlowError`."""
     wrong = _misuse(args)
     if wrong:
         print(f"flow run: {wrong}\nusage: flow run --help", file=sys.stderr)
         return USAGE
     options = _options(args)
-    with Interrupts() as interrupts, logs.installed(args.log_level, args.log_format) as listener:
+    with logs.installed(args.log_level, args.log_format) as listener:
         spec = load(args.graph, sets=args.sets)
         _check_files(options, args.summary)
         logs.say(announcement(spec.name, options), graph=spec.name, mode=options.mode)

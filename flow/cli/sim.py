@@ -18,9 +18,9 @@ from flow.telemetry import logs
 __all__ = ["sim"]
 
 
-def sim(args: Namespace) -> int:
+def sim(args: Namespace, interrupts: Interrupts) -> int:
     """Serve until interrupted. Raises `FlowError` for bad parameters or a taken port."""
-    with Interrupts() as interrupts, logs.installed(args.log_level, args.log_format):
+    with logs.installed(args.log_level, args.log_format):
         text = ",".join(part for part in (args.params, _port_param(args.port)) if part)
         if text.strip().startswith("url="):
             raise ConfigurationError("url= is for `flow run --sim`; `flow sim` serves an exchange of its own")

@@ -38,7 +38,7 @@ class Mine:
 """
 INTERRUPTED = "flow: interrupted; draining"
 
-Started = Callable[[str], "subprocess.Popen[str]"]
+Started = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def started(tmp_path: Path, project_root: Path) -> Iterator[Started]:
     """Runs a graph on simulated data with user code as its consumer."""
     running: list[subprocess.Popen[str]] = []
 
-    def start(code: str) -> subprocess.Popen[str]:
+    def start(code: str, path: str = "") -> subprocess.Popen[str]:
         (tmp_path / "mine.py").write_text(code)
         graph = tmp_path / "watched.yaml"
         graph.write_text(GRAPH)
@@ -56,7 +56,7 @@ def started(tmp_path: Path, project_root: Path) -> Iterator[Started]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(project_root)},
+            env={**os.environ, "PYTHONPATH": f"{project_root}{os.pathsep}{path}"},
         )
         running.append(process)
         return process
@@ -105,6 +105,25 @@ def test_the_second_signal_ends_even_what_hangs_with_130(started: Started, tmp_p
     assert said.endswith("flow: interrupted twice: ended without draining\n")
     assert "Traceback" not in said
     assert not (tmp_path / "summary.json").exists()
+
+
+def test_a_signal_while_the_command_is_still_imported_is_an_empty_run(
+    started: Started, tmp_path: Path, project_root: Path
+) -> None:
+    """The interpreter sends it to itself when `flow.graph.load` is first looked for."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'flow.graph.load':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    process = started(TELLS, str(tmp_path))
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 0, said
+    assert INTERRUPTED in said
+    assert msgspec.json.decode((tmp_path / "summary.json").read_bytes())["mode"] == "simulated"
 
 
 def test_a_signal_while_the_graph_is_still_being_read_is_an_empty_run(
