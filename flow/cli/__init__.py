@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flow.cli.arguments import make_parser
 from flow.cli.interrupts import Interrupts
@@ -23,15 +23,25 @@ USAGE = 2
 BAD_CONFIGURATION = 78
 INTERRUPTED = 130
 
+Command = Callable[[Namespace, Interrupts], int]
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    with Interrupts() as interrupts:
+        try:
+            args = make_parser().parse_args(argv)
+        except SystemExit as leaving:
+            return leaving.code if isinstance(leaving.code, int) else USAGE
+        if args.command in ("run", "sim"):
+            return _guarded(_until_interrupted, args, interrupts)
+    return INTERRUPTED if interrupts.count else _guarded(_look, args, interrupts)
+
+
+def _guarded(command: Command, args: Namespace, interrupts: Interrupts) -> int:
+    """What a command returns, or the code of what it raises, said in a line or a few."""
     try:
-        args = make_parser().parse_args(argv)
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else USAGE
-    try:
-        return _run(args)
+        return command(args, interrupts)
     except BrokenPipeError:
         return _without_reader()
     except KeyboardInterrupt:
@@ -40,19 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(error, args)
 
 
-def _run(args: Namespace) -> int:
-    """Import the command and run it. Those that run are asked to end, from here on, by the first signal."""
-    if args.command in ("run", "sim"):
-        with Interrupts() as interrupts:
-            return _run_until_interrupted(args, interrupts)
-    from flow.cli.inspect import COMMANDS
-
-    code = COMMANDS[args.command](args)
-    sys.stdout.flush()
-    return code
-
-
-def _run_until_interrupted(args: Namespace, interrupts: Interrupts) -> int:
+def _until_interrupted(args: Namespace, interrupts: Interrupts) -> int:
+    """The commands that the first signal asks to end: also while they are imported."""
     if args.command == "run":
         from flow.cli.run import run
 
@@ -60,6 +59,15 @@ def _run_until_interrupted(args: Namespace, interrupts: Interrupts) -> int:
     from flow.cli.sim import sim
 
     return sim(args, interrupts)
+
+
+def _look(args: Namespace, interrupts: Interrupts) -> int:
+    """The others."""
+    from flow.cli.inspect import COMMANDS
+
+    code = COMMANDS[args.command](args)
+    sys.stdout.flush()
+    return code
 
 
 def _without_reader() -> int:
