@@ -7,8 +7,9 @@ In a script:
 
 In a notebook or an application with an event loop of its own:
 
-    async with flow.Session(graph, sim="") as session:
-        session.observe("bus").pipe(ops.map(...)).subscribe(print)
+    session = flow.Session(graph, sim="")
+    session.observe("bus").pipe(ops.map(...)).subscribe(print)  # before it starts
+    async with session:
         await session.wait()
     session.summary()
 """

@@ -1,9 +1,10 @@
 """Runs a graph: sinks first, sources last; the way back is a drain that takes at most `drain_s`.
 
 async with GraphRun(spec, RunOptions(sim="")) as run:
-    run.observe("bus").subscribe(print)      # before the sources start: inside `prepare`, see `flow.api`
     await run.wait()
-summary = run.summary()
+summary = summarise(run)
+
+`flow.api` is the same for users, and lets them observe nodes.
 """
 
 from __future__ import annotations
