@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from argparse import _SubParsersAction
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -211,6 +212,13 @@ def test_the_map_is_that_of_the_repository() -> None:
     folders = [re.findall(r"`([\w/]+/)`", cell)[0] for cell, *_ in rows("The map")]
     on_disk = {f"{path.parent.name}/" for path in ROOT.glob("*/*") if path.suffix in (".py", ".yaml")}
     assert set(folders) == on_disk
+
+
+def test_contributing_draws_the_layers_that_are_enforced() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [contract["layers"] for contract in contracts if contract["id"] == "framework"]
+    drawn = " > ".join(re.sub(r"[()]", "", layer) for layer in layers)
+    assert f"`{drawn}`" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_paths_and_links_lead_somewhere() -> None:
