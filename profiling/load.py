@@ -32,6 +32,7 @@ __all__ = [
     "LoadParams",
     "Witness",
     "WitnessParams",
+    "above_least",
     "exchange",
     "measure",
     "report",
@@ -78,6 +79,8 @@ class LoadFigures(Struct, frozen=True, kw_only=True):
     counts too, what the two clocks differ by does not."""
     rss: list[tuple[float, int]]
     pauses: dict[str, Quantiles]
+    latest_pause_s: float
+    """When the latest collection began, after the start."""
     books: dict[str, int]
     resyncs: dict[str, int]
     delivered: dict[str, int]
@@ -164,14 +167,15 @@ def measure(params: LoadParams) -> LoadFigures:
         gc.collect()
         with Pauses() as pauses:
             began, began_pid = time.process_time(), cpu_of(pid)
-            summary, rss, counters = asyncio.run(_drive(graph, params, url))
+            summary, rss = asyncio.run(_drive(graph, params, url))
             spent, spent_pid = time.process_time() - began, cpu_of(pid) - began_pid
+        counters = _status(url)["counters"]
     return _figures(params, summary, rss, counters, pauses, (spent, spent_pid))
 
 
 async def _drive(
     graph: flow.GraphSpec, params: LoadParams, url: str
-) -> tuple[dict[str, Any], list[tuple[float, int]], dict[str, Any]]:
+) -> tuple[dict[str, Any], list[tuple[float, int]]]:
     """Run the graph for the time given, with a look at the memory now and then."""
     rss: list[tuple[float, int]] = []
 
@@ -194,11 +198,10 @@ async def _drive(
             if params.is_frozen:
                 beside.append(asyncio.create_task(freeze()))
             await session.wait()
-            counters = await asyncio.to_thread(_status, url)
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
-        return session.summary(), rss, counters["counters"]
+        return session.summary(), rss
     finally:
         gc.unfreeze()
 
@@ -236,10 +239,11 @@ def _figures(
         cpu_share=round(spent[0] / summary["duration_s"], 4),
         exchange_cpu_share=round(spent[1] / summary["duration_s"], 4),
         latency_ms={mark: max(consumer["latency_ms"][mark] for consumer in consumers) for mark in marks},
-        age_ms=quantiles(_above_least(Witness.seen_ns)),
+        age_ms=quantiles(above_least(Witness.seen_ns)),
         rss=rss,
-        pauses={"all": quantiles(pauses.all)}
+        pauses={"all": quantiles(pauses.all), "all, CPU time": quantiles(pauses.cpu_ns)}
         | {name: quantiles(values) for name, values in zip(names, pauses.by_generation, strict=True)},
+        latest_pause_s=round(pauses.latest_s, 1),
         books=dict(Counter(book["state"] for book in summary["books"].values())),
         resyncs=dict(resyncs),
         delivered={name: consumer["delivered"] for name, consumer in summary["consumers"].items()},
@@ -249,7 +253,7 @@ def _figures(
     )
 
 
-def _above_least(values: "array[int]") -> "array[int]":
+def above_least(values: "array[int]") -> "array[int]":
     least = min(values, default=0)
     return array("q", (value - least for value in values))
 
@@ -259,7 +263,7 @@ def report(figures: LoadFigures) -> str:
     params, marks, age = figures.params, figures.latency_ms, figures.age_ms
     missed = figures.misses()
     pauses = ", ".join(
-        f"{name} {one.count} (p99 {one.p99} ms, longest {one.max} ms)" for name, one in figures.pauses.items()
+        f"{name} {one.count} (p99 {one.p99} ms, max {one.max} ms)" for name, one in figures.pauses.items()
     )
     sizes = " ".join(f"{size / 1e6:.2f}" for _, size in figures.rss)
     return "\n".join(
@@ -272,7 +276,7 @@ def report(figures: LoadFigures) -> str:
             "  latency    " + ", ".join(f"{mark} {ms:.3f} ms" for mark, ms in marks.items()),
             f"  age        p50 {age.p50} ms, p99 {age.p99} ms, max {age.max} ms, of {age.count:,} batches",
             f"  RSS MB     {sizes}; after {params.first_s:g} s it grew by {figures.growth_bytes / 1e6:.2f}",
-            f"  collector  {pauses}",
+            f"  collector  {pauses}; the latest at {figures.latest_pause_s} s",
             f"  books      {figures.books}, resyncs {figures.resyncs}",
             f"  lost       {figures.lost or 'nothing'}; occurrences {figures.occurrences or 'none'}",
             f"  exchange   disconnects {figures.exchange['disconnects'] or 'none'}",

@@ -38,13 +38,20 @@ def quantiles(values_ns: "array[int]") -> Quantiles:
 
 
 class Pauses:
-    """Times every collection while it is entered, by generation."""
+    """Times every collection while it is entered: by generation, and all of them by the CPU time they took.
+
+    On a machine with other work a pause is often longer than the collection, which waited for a core.
+    """
 
     def __init__(self) -> None:
         self.by_generation = (array("q"), array("q"), array("q"))
-        self._begun_ns = 0
+        self.cpu_ns = array("q")
+        self.latest_s = 0.0
+        """When the latest began, in seconds after this was entered."""
+        self._entered_ns = self._begun_ns = self._begun_cpu_ns = 0
 
     def __enter__(self) -> Self:
+        self._entered_ns = time.perf_counter_ns()
         gc.callbacks.append(self._see)
         return self
 
@@ -59,9 +66,11 @@ class Pauses:
 
     def _see(self, phase: str, info: dict[str, Any]) -> None:
         if phase == "start":
-            self._begun_ns = time.perf_counter_ns()
+            self._begun_ns, self._begun_cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
         elif self._begun_ns:
+            self.cpu_ns.append(time.thread_time_ns() - self._begun_cpu_ns)
             self.by_generation[info["generation"]].append(time.perf_counter_ns() - self._begun_ns)
+            self.latest_s = (self._begun_ns - self._entered_ns) / 1e9
 
 
 def rss_bytes() -> int:
