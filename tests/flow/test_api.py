@@ -123,7 +123,7 @@ async def test_a_session_can_be_stopped(graph: flow.GraphSpec) -> None:
 
 
 async def test_a_failure_is_raised_on_the_way_out(graph: flow.GraphSpec, recording: Path) -> None:
-    bad = flow.load_data(GRAPH, sets=["nodes.socket.params.symbols=[XXX-USDT]"])
+    bad = flow.load_data(GRAPH, sets=["nodes.socket.params.symbols=[ZZZ-USDT]"])
     with pytest.raises(flow.Terminal, match="knows none of the symbols"):
         async with flow.Session(bad, replay=[("binance", recording)], speed=1000.0) as session:
             await session.wait()

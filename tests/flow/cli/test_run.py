@@ -208,9 +208,9 @@ def test_a_consumer_that_can_not_start_is_a_failure(replayed: Callable[..., Any]
 
 
 def test_symbols_that_the_exchange_does_not_have_are_a_failure(replayed: Callable[..., Any]) -> None:
-    done = replayed("--set", "symbols=[XXX-USDT]", "--summary", "-")
+    done = replayed("--set", "symbols=[ZZZ-USDT]", "--summary", "-")
     assert done.code == 1
-    assert done.lines[-1] == "flow: the run failed: Terminal: binance knows none of the symbols XXX-USDT"
+    assert done.lines[-1] == "flow: the run failed: Terminal: binance knows none of the symbols ZZZ-USDT"
     assert msgspec.json.decode(done.out)["frames"] == 0
 
 
