@@ -151,7 +151,8 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
     def send(self, members: tuple[Subscriber, ...], clones: list[CanonicalEvent]) -> None:
         """Give clones of a run to all members but the last, which gets the run itself."""
         if not members:
-            self.dropped["unrouted"] += len(clones)
+            if clones:
+                self.dropped["unrouted"] += len(clones)
             return
         self.passed += len(clones)
         last = members[-1]

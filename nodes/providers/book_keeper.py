@@ -25,6 +25,7 @@ from flow.events.canonical import CanonicalEvent, OwnedEvent
 from flow.events.payloads import BookSnapshotData, Levels
 from flow.events.stream import EventType, Sequence, Stream
 from flow.pool import release
+from flow.stage import many
 from flow.telemetry.occurrences import BookResynced
 from nodes.providers.book import Book
 from nodes.providers.book_sync import BookSync, Diff, Reason
@@ -181,35 +182,45 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
         self._raise_failure()
 
     def add(self, element: CanonicalEvent) -> None:
-        stream = element.stream
-        if stream.event_type is not BOOK_UPDATE:
-            self.taken += 1
-            self.emit(element)
-            return
+        self.add_many([element])
+
+    def add_many(self, elements: list[CanonicalEvent]) -> None:
+        """Take a run; what may pass leaves as a run."""
         if self._failure is not None:
             self._raise_failure()
-        kept = self._books.get(stream) or self._open(stream)
-        sync = kept.sync
-        try:
-            verdict = sync.on_update(element.first_sequence, element.sequence, element.payload)  # type: ignore[arg-type]
-        except OwnershipBug:
-            raise
-        except Exception as error:
-            self._refuse(kept, element, error)
-            sync.resync(Reason.MALFORMED, str(error), lost=element.sequence)
-            release(element)
-            self._ask(kept)
-            return
-        if verdict == "applied":
-            if self.on_state is not None:
-                self.on_state(stream, sync.sequence, sync.book)
-            self.taken += 1
-            self.emit(element)
-            return
+        books = self._books
+        passing: list[CanonicalEvent] = []
+        for event in elements:
+            stream = event.stream
+            if stream.event_type is BOOK_UPDATE:
+                kept = books.get(stream) or self._open(stream)
+                sync = kept.sync
+                try:
+                    verdict = sync.on_update(event.first_sequence, event.sequence, event.payload)  # type: ignore[arg-type]
+                except OwnershipBug:
+                    raise
+                except Exception as error:
+                    self._refuse(kept, event, error)
+                    sync.resync(Reason.MALFORMED, str(error), lost=event.sequence)
+                    release(event)
+                    self._ask(kept)
+                    continue
+                if verdict != "applied":
+                    self._keep_back(kept, event, verdict)
+                    continue
+                if self.on_state is not None:
+                    self.on_state(stream, sync.sequence, sync.book)
+            passing.append(event)
+        if passing:
+            self.taken += len(passing)
+            many(self.emit)(passing)
+
+    def _keep_back(self, kept: _Kept, event: CanonicalEvent, verdict: str) -> None:
+        """An update that does not leave: held for a snapshot, or dropped and counted by the sync."""
         if verdict == "hold":
-            sync.hold(element.own())
-        release(element)
-        if not sync.is_live:
+            kept.sync.hold(event.own())
+        release(event)
+        if not kept.sync.is_live:
             self._ask(kept)
 
     def summary(self) -> dict[str, Any]:
