@@ -54,7 +54,7 @@ class Block:
     @property
     def commands(self) -> list[list[str]]:
         """The lines of a shell block, split, without comments and redirections."""
-        split = [shlex.split(line, comments=True) for line in self.text.splitlines()]
+        split = [shlex.split(line, comments=True) for line in self.text.replace("\\\n", "").splitlines()]
         return [words[: words.index(">")] if ">" in words else words for words in split if words]
 
 
