@@ -46,6 +46,7 @@ def _variants(work: Workload) -> dict[str, Variant]:
         "coalesce x 3": make(has_coalesce=True),
         "books": make(has_books=True),
         "frames from the file": work.from_file(),
+        "frames one by one": make(is_single=True),
     }
 
 

@@ -13,7 +13,7 @@ import urllib.request
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import msgspec
@@ -165,16 +165,16 @@ def measure(params: LoadParams) -> LoadFigures:
         data["nodes"]["consumer_3"]["use"] = "profiling.witness"
         graph = flow.load_data(data, name="load")
         gc.collect()
-        with Pauses() as pauses:
-            began, began_pid = time.process_time(), cpu_of(pid)
-            summary, rss = asyncio.run(_drive(graph, params, url))
-            spent, spent_pid = time.process_time() - began, cpu_of(pid) - began_pid
+        pauses = Pauses()
+        began, began_pid = time.process_time(), cpu_of(pid)
+        summary, rss = asyncio.run(_drive(graph, params, url, pauses))
+        spent, spent_pid = time.process_time() - began, cpu_of(pid) - began_pid
         counters = _status(url)["counters"]
     return _figures(params, summary, rss, counters, pauses, (spent, spent_pid))
 
 
 async def _drive(
-    graph: flow.GraphSpec, params: LoadParams, url: str
+    graph: flow.GraphSpec, params: LoadParams, url: str, pauses: Pauses
 ) -> tuple[dict[str, Any], list[tuple[float, int]]]:
     """Run the graph for the time given, with a look at the memory now and then."""
     rss: list[tuple[float, int]] = []
@@ -193,14 +193,17 @@ async def _drive(
 
     sample_s = min(params.sample_s, params.first_s / 2)
     try:
-        async with flow.Session(graph, sim=f"url={url}", duration_s=params.duration_s) as session:
-            beside = [asyncio.create_task(sample())]
-            if params.is_frozen:
-                beside.append(asyncio.create_task(freeze()))
-            await session.wait()
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+        with ExitStack() as watched:
+            watched.enter_context(pauses)
+            async with flow.Session(graph, sim=f"url={url}", duration_s=params.duration_s) as session:
+                beside = [asyncio.create_task(sample())]
+                if params.is_frozen:
+                    beside.append(asyncio.create_task(freeze()))
+                await session.wait()
+                watched.close()
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
         return session.summary(), rss
     finally:
         gc.unfreeze()

@@ -53,9 +53,11 @@ class WrongWork(Exception):
 
 
 class PreparedParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """frames: the name that they were made ready under."""
+    """frames: the name that they were made ready under. is_single: push one frame at a time, where the
+    replay pushes runs of up to 64."""
 
     frames: str
+    is_single: bool = False
 
 
 @node(PREPARED)
@@ -68,6 +70,7 @@ class Prepared(Source[Arrival]):
     """Plays with the pump of the replay, whose recording only answers requests."""
 
     def __init__(self, params: PreparedParams, context: Context) -> None:
+        self.is_single = params.is_single
         self.run_of_frames = Run(*_ready[params.frames])
         self.provider: Provider = context.service("binance", registry.services["binance"])
 
@@ -76,11 +79,15 @@ class Prepared(Source[Arrival]):
         assert isinstance(transport, ReplayTransport)
         await self.provider.ready()
         frames, pace, connection = self.run_of_frames, transport.pace, Connection("binance", 1)
+        emit = self._emit_one if self.is_single else self.emit
         while frames.at < len(frames.times_ns):
             await pace.turn(frames.times_ns[frames.at])
             begun_at = frames.at
-            pace.push(frames, len(frames.times_ns), connection, self.emit)
+            pace.push(frames, len(frames.times_ns), connection, emit)
             self.emitted += frames.at - begun_at
+
+    def _emit_one(self, arrival: Arrival) -> None:
+        self.emit(arrival)
 
 
 class Workload:
@@ -123,9 +130,10 @@ class Workload:
         """A variant that reads the capture file."""
         return Variant(symbols=self.symbols, **fields)
 
-    def from_memory(self, **fields: Any) -> Variant:
-        """A variant that reads the frames in memory."""
-        return Variant(source=PREPARED, source_params={"frames": self.name}, **fields)
+    def from_memory(self, *, is_single: bool = False, **fields: Any) -> Variant:
+        """A variant that reads the frames in memory, in runs or one by one."""
+        params = {"frames": self.name, "is_single": is_single}
+        return Variant(source=PREPARED, source_params=params, **fields)
 
     def run(self, variant: Variant) -> dict[str, Any]:
         """Run a variant at top speed on what it reads from; its summary. Raises `WrongWork`."""
