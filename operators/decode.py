@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 from flow.context import Context
 from flow.errors import FlowError, PoolTimeout
 from flow.events.canonical import CanonicalEvent, PooledEvent
-from flow.events.frames import ProviderRaw, WsFrame
+from flow.events.frames import TEXT, ProviderRaw, WsFrame
 from flow.events.stream import Stream
 from flow.pool import Shelf, release
 from flow.registry import Operator, operator, registry
@@ -193,10 +193,19 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
                 if event is not None:
                     append(event)
                 continue
-            if raw.home is not None:
-                raw.put()
-            if frame.home is not None:
-                frame.put()
+            if raws.home is not None:
+                raw.home = raw.payload = None
+                raw.received_at = 0
+                raws.append(raw)
+                raws.puts += 1
+            home = frame.home
+            if home is not None:
+                frame.home = None
+                frame.payload = b""
+                frame.message_type = TEXT
+                frame.received_at = 0
+                home.append(frame)
+                home.puts += 1
             bound.count += 1
             append(event)
         self.trace_id = trace_id

@@ -22,7 +22,7 @@ from reactivex.disposable import SingleAssignmentDisposable
 
 from flow.context import Context
 from flow.errors import OwnershipBug, PoolTimeout
-from flow.events.canonical import CanonicalEvent
+from flow.events.canonical import CanonicalEvent, OwnedEvent
 from flow.events.stream import Stream
 from flow.registry import Operator, operator
 from flow.routing import RoutingTable, routing_table
@@ -131,16 +131,34 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
         members: tuple[Subscriber, ...] = ()
         for event in elements:
             try:
-                reach = reaches[event.stream]
-                event.emit_ts = now
-                clone = event.own()
+                stream = event.stream
+                reach = reaches[stream]
+                clone = OwnedEvent(
+                    stream,
+                    event.payload,
+                    event.sequence,
+                    event.first_sequence,
+                    event.exchange_ts,
+                    event.ingest_ts,
+                    now,
+                    event.routing_version,
+                    event.merge_id,
+                    event.trace_id,
+                    event.decision_id,
+                )
+                home = event.home
             except Exception as error:
                 if (reach := self.meet(event, error)) is None:
                     continue
                 event.emit_ts = now
                 clone = event.own()
-            if event.home is not None:
-                event.put()
+                home = event.home
+            if home is not None:
+                event.home = event.payload = event.merge_id = None
+                event.sequence = event.first_sequence = event.exchange_ts = event.ingest_ts = 0
+                event.emit_ts = event.routing_version = event.trace_id = event.decision_id = 0
+                home.append(event)
+                home.puts += 1
             reach.count += 1
             if reach.members is not members:
                 self.send(members, clones)

@@ -20,8 +20,6 @@ __all__ = ["MOST_FRAMES", "Pace", "VirtualPace", "WallPace"]
 
 MOST_FRAMES: Final = 256
 """Frames after which everything else has its turn."""
-MOST_AT_ONCE: Final = 64
-"""Frames that are pushed as one run where runs are taken; the loop's time is then that of the last."""
 
 
 class Pace(ABC):
@@ -76,11 +74,11 @@ class VirtualPace(Pace):
     def push(self, run: Run, most: int, connection: Connection, emit: Callable[[Arrival], None]) -> None:
         loop, times = self._loop, run.times_ns
         stop = min(run.at + min(most, MOST_FRAMES), len(times))
-        give, at_once = many(emit), 1 if door(emit) is None else MOST_AT_ONCE
+        give, at_once = many(emit), 1 if door(emit) is None else MOST_FRAMES
         loop.open_slice(self._slice_ns)
         while run.at < stop and times[run.at] <= loop.deadline_ns:
             at = run.at
-            upto = bisect_right(times, loop.deadline_ns, at, min(stop, at + at_once))
+            upto = max(at + 1, bisect_right(times, loop.deadline_ns, at, min(stop, at + at_once)))
             loop.advance_to_ns(times[upto - 1])
             run.at = upto
             try:
