@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 RECEIVED_PER_S = 100_000
-"""Frames a second of recorded time: a slice of the replay, 1 ms, holds 100 of them.
+"""Frames a second of recorded time: a slice of the replay, 2.5 ms, holds 250 of them.
 
 Inside the frames time passes at the mixer's own pace, so that no two events of a stream are of the same ms
 and THE LOOP takes none of them for a repeat: it and the graph handle the same bytes, and all of them."""
@@ -54,7 +54,7 @@ class WrongWork(Exception):
 
 class PreparedParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """frames: the name that they were made ready under. is_single: push one frame at a time, where the
-    replay pushes runs of up to 64."""
+    replay pushes a slice as one run."""
 
     frames: str
     is_single: bool = False

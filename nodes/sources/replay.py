@@ -54,7 +54,7 @@ class ReplayTransport(Transport):
         speed: float | None = None,
         max_frames: int | None = None,
         gate: Gate | None = None,
-        slice_ms: float = 1.0,
+        slice_ms: float = 2.5,
     ) -> None:
         if speed is not None and not 0 < speed < float("inf"):
             raise ValueError(f"speed is a number above 0, or None for the fastest; not {speed}")
