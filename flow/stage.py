@@ -18,7 +18,6 @@ import asyncio
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
-from types import MethodType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from reactivex import Observable, abc
@@ -117,6 +116,8 @@ class Machine(Generic[In, Out]):
         self.passed: int = 0
         self.dropped: Counter[str] = Counter()
         self.dead_lettered: int = 0
+        self.emit_many: OnRun = self.emit_each
+        """Emits a run: through the receiver's own door for runs, where `lead_to` found one."""
 
     @abstractmethod
     def add(self, element: In) -> None:
@@ -128,15 +129,15 @@ class Machine(Generic[In, Out]):
         for element in elements:
             self.add(element)
 
-    def emit_many(self, elements: list[Out]) -> None:
-        """Emit a run. `lead_to` puts the receiver's own door for runs in this place, where it has one."""
+    def emit_each(self, elements: list[Out]) -> None:
+        """Emit a run to a receiver that takes one element at a time."""
         for element in elements:
             self.emit(element)
 
     def lead_to(self, emit: OnNext) -> None:
         """Set where the machine emits to."""
         self.emit = emit
-        self.emit_many = door(emit) or MethodType(Machine.emit_many, self)
+        self.emit_many = door(emit) or self.emit_each
 
     def finish(self) -> None:
         """The source completed: emit what is held back."""

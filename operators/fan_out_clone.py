@@ -77,7 +77,7 @@ class Subscriber(Subscription):
         present = {reach.stream: reach.count for reach in self.stage.machine.reached_by(self)}
         return self.settled + Counter(present)
 
-    def emit_each(self, clones: list[CanonicalEvent]) -> None:
+    def emit_each(self, clones: list[Any]) -> None:
         for clone in clones:
             self.emit(clone)
 
@@ -127,7 +127,7 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
 
     def add_many(self, elements: list[CanonicalEvent]) -> None:
         reaches, now = self.reaches, self.clock()
-        clones: list[CanonicalEvent] = []
+        clones: list[OwnedEvent] = []
         members: tuple[Subscriber, ...] = ()
         for event in elements:
             try:
@@ -154,7 +154,8 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
                 clone = event.own()
                 home = event.home
             if home is not None:
-                event.home = event.payload = event.merge_id = None
+                event.home = event.merge_id = None
+                event.payload = None  # type: ignore[assignment]
                 event.sequence = event.first_sequence = event.exchange_ts = event.ingest_ts = 0
                 event.emit_ts = event.routing_version = event.trace_id = event.decision_id = 0
                 home.append(event)
@@ -166,7 +167,7 @@ class FanOut(Machine[CanonicalEvent, CanonicalEvent]):
             clones.append(clone)
         self.send(members, clones)
 
-    def send(self, members: tuple[Subscriber, ...], clones: list[CanonicalEvent]) -> None:
+    def send(self, members: tuple[Subscriber, ...], clones: list[OwnedEvent]) -> None:
         """Give clones of a run to all members but the last, which gets the run itself."""
         if not members:
             if clones:

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow.context import Context
+from flow.events.canonical import PooledEvent
+from flow.events.frames import Connection, WsFrame
 from flow.events.stream import EventType, Sequence, Stream
 from flow.graph.spec import MailboxSpec
 from flow.pool import Pools, release
@@ -19,6 +21,8 @@ from flow.runtime.mailbox import Mailbox
 from flow.stage import Machine, door, many
 from flow.telemetry.dead_letters import DeadLetters
 from flow.testing import assert_nothing_out, make_event
+from nodes.providers.binance.codec import BinanceCodec
+from operators.decode import Decoder
 from operators.dedupe import DedupeParams, Deduper
 from operators.fan_out_clone import FanOutStage
 from operators.order_buffer import OrderBuffer, OrderBufferParams
@@ -30,6 +34,9 @@ STREAMS = [
     for kind in Sequence
 ]
 steps = st.lists(st.tuples(st.integers(0, len(STREAMS) - 1), st.integers(1, 12), st.booleans()), max_size=60)
+QUOTE = (
+    b'{"stream":"btcusdt@bookTicker","data":{"u":4,"s":"BTCUSDT","b":"1.0","B":"2.0","a":"3.0","A":"4.0"}}'
+)
 cuts = st.lists(st.integers(1, 9), min_size=1, max_size=20)
 
 
@@ -154,3 +161,43 @@ def test_a_bound_method_has_a_door_where_its_owner_takes_runs() -> None:
     seen: list[int] = []
     many(seen.append)([1, 2, 3])
     assert seen == [1, 2, 3]
+
+
+def lies_cleared(pools: Pools, kind: str, key_field: str) -> int:
+    """How many objects of a kind lie in their pool; each must be as a fresh one is, but for its key."""
+    pool = pools.by_kind[kind]
+    lying = [(shelf.key, item) for shelf in pool.shelves.values() for item in shelf]
+    for key, item in lying:
+        fresh = type(item)(key)
+        fields = [name for parent in type(item).__mro__ for name in getattr(parent, "__slots__", ())]
+        assert key_field in fields
+        assert {name: getattr(item, name) for name in fields} == {
+            name: getattr(fresh, name) for name in fields
+        }
+    return len(lying)
+
+
+def test_what_is_put_where_it_is_used_is_cleared_of_every_field() -> None:
+    """The fan-out and the decoder write their puts out; a new field that they forget fails here."""
+    chain = Chain(MACHINES["route"])
+    stage: Any = FanOutStage(reactivex.never(), chain.context)
+    stage.wire_named("any", _ignore, _ignore, _ignore, None)
+    event: Any = make_event(7, STREAMS[0], pools=chain.pools, merge_id="m")
+    for name in set(PooledEvent.__slots__) - {"stream", "home", "payload", "merge_id"}:
+        setattr(event, name, 9)
+    stage.machine.add_many([event])
+    assert lies_cleared(chain.pools, "CanonicalEvent", "stream") == 1
+
+    pools = Pools()
+    decoder = Decoder(
+        BinanceCodec({"BTCUSDT": "BTC-USDT"}.get), Context("d", pools=pools, dead_letters=DeadLetters())
+    )
+    decoder.lead_to(release)
+    shelf = pools.of("WsFrame", WsFrame).shelf(Connection("binance", 1))
+    for _ in range(2):
+        frame = shelf.get()
+        frame.payload, frame.received_at, frame.message_type = QUOTE, 5, "binary"
+        decoder.add_many([frame])
+    assert decoder.emitted == 2
+    for kind, key_field in (("WsFrame", "connection"), ("ProviderRaw", "stream")):
+        assert lies_cleared(pools, kind, key_field) == 1
