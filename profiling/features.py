@@ -1,7 +1,8 @@
 """What each feature of the graph costs: the whole graph in turns with variants that lack one thing.
 
-The base reads frames from memory and assembles no books. Where the graph has no switch for a feature its
-code is replaced for the run; such rows say so.
+The base reads frames from memory, in runs as long as a replay at top speed makes them, and assembles no
+books. A socket makes shorter runs: one frame where the exchange is slow. Where the graph has no switch for a
+feature its code is replaced for the run; such rows say so.
 """
 
 from collections import Counter
@@ -46,7 +47,7 @@ def _variants(work: Workload) -> dict[str, Variant]:
         "coalesce x 3": make(has_coalesce=True),
         "books": make(has_books=True),
         "frames from the file": work.from_file(),
-        "frames one by one": make(is_single=True),
+        **{f"runs of {length} at most": make(longest_run=length) for length in (64, 8, 1)},
     }
 
 

@@ -8,15 +8,16 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 import flow
 from flow.component import Source
 from flow.context import Context
 from flow.events.frames import Arrival, Connection
 from flow.registry import node, registry
+from flow.stage import many
 from nodes.providers.binance.rest import read_exchange_info
 from nodes.providers.provider import Provider
 from nodes.sources.capture import CaptureWriter, Frames, read_replies, read_runs
@@ -53,11 +54,11 @@ class WrongWork(Exception):
 
 
 class PreparedParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """frames: the name that they were made ready under. is_single: push one frame at a time, where the
-    replay pushes a slice as one run."""
+    """frames: the name that they were made ready under. longest_run: cut what is pushed into runs of so many
+    frames; None for what the pump of the replay pushes at once."""
 
     frames: str
-    is_single: bool = False
+    longest_run: Annotated[int, Meta(ge=1)] | None = None
 
 
 @node(PREPARED)
@@ -70,7 +71,7 @@ class Prepared(Source[Arrival]):
     """Plays with the pump of the replay, whose recording only answers requests."""
 
     def __init__(self, params: PreparedParams, context: Context) -> None:
-        self.is_single = params.is_single
+        self.longest_run = params.longest_run
         self.run_of_frames = Run(*_ready[params.frames])
         self.provider: Provider = context.service("binance", registry.services["binance"])
 
@@ -79,15 +80,27 @@ class Prepared(Source[Arrival]):
         assert isinstance(transport, ReplayTransport)
         await self.provider.ready()
         frames, pace, connection = self.run_of_frames, transport.pace, Connection("binance", 1)
-        emit = self._emit_one if self.is_single else self.emit
+        emit = self.emit if self.longest_run is None else self.cut
         while frames.at < len(frames.times_ns):
             await pace.turn(frames.times_ns[frames.at])
             begun_at = frames.at
             pace.push(frames, len(frames.times_ns), connection, emit)
             self.emitted += frames.at - begun_at
 
-    def _emit_one(self, arrival: Arrival) -> None:
+    def cut(self, arrival: Arrival) -> None:
+        """Pass one frame on."""
         self.emit(arrival)
+
+    def cut_many(self, arrivals: list[Arrival]) -> None:
+        """Pass frames on in runs that are not too long."""
+        length = self.longest_run or len(arrivals)
+        if length == 1:
+            for arrival in arrivals:
+                self.emit(arrival)
+            return
+        give = many(self.emit)
+        for at in range(0, len(arrivals), length):
+            give(arrivals[at : at + length])
 
 
 class Workload:
@@ -130,9 +143,9 @@ class Workload:
         """A variant that reads the capture file."""
         return Variant(symbols=self.symbols, **fields)
 
-    def from_memory(self, *, is_single: bool = False, **fields: Any) -> Variant:
-        """A variant that reads the frames in memory, in runs or one by one."""
-        params = {"frames": self.name, "is_single": is_single}
+    def from_memory(self, *, longest_run: int | None = None, **fields: Any) -> Variant:
+        """A variant that reads the frames in memory, in runs of any length."""
+        params = {"frames": self.name, "longest_run": longest_run}
         return Variant(source=PREPARED, source_params=params, **fields)
 
     def run(self, variant: Variant) -> dict[str, Any]:

@@ -37,6 +37,16 @@ def test_file_and_memory_give_the_same(work: Workload, has_books: bool) -> None:
     assert bool(of_file["books"]) is has_books
 
 
+@pytest.mark.parametrize("length", [1, 7])
+def test_runs_can_be_cut(work: Workload, length: int) -> None:
+    whole, cut = (work.run(work.from_memory(longest_run=most)) for most in (None, length))
+    assert [each["by_type"] for each in cut["consumers"].values()] == [
+        each["by_type"] for each in whole["consumers"].values()
+    ]
+    high = [summary["pools"]["WsFrame"]["high_water"] for summary in (whole, cut)]
+    assert high[1] == length < high[0]
+
+
 def test_the_folder_goes_with_the_workload() -> None:
     try:
         with Workload(50, seed=1, fold=1) as made:
