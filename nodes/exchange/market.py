@@ -20,6 +20,8 @@ __all__ = ["DepthWindow", "Listing", "Market", "MarketListener", "Snapshot"]
 
 WARM_UP_ACTS = 40
 SLOW_EVERY = 10
+IDS_SINCE_MS = 1_704_067_200_000
+"""Ids begin higher the later a market is started, so that they go on where an exchange starts anew."""
 
 
 class DepthWindow:
@@ -61,7 +63,8 @@ class Listing:
     """
 
     def __init__(self, instrument: Instrument, params: SimParams, rng: Random, start_ms: int) -> None:
-        first_id = 1_000_000_000 + zlib.crc32(instrument.name.encode()) % 1_000_000_000
+        first_id = max(0, start_ms - IDS_SINCE_MS) + 1_000_000_000
+        first_id += zlib.crc32(instrument.name.encode()) % 1_000_000_000
         self.instrument = instrument
         self.engine = Engine(update_id=first_id, trade_id=first_id // 10, order_id=first_id * 2)
         self.crowd = Crowd(self.engine, instrument, rng, params.book_levels)

@@ -207,3 +207,13 @@ def test_truth_keeps_the_last_states_of_the_engine() -> None:
             (instrument.price(price), instrument.quantity(kept[SELL, price])) for price in asks
         ]
     assert [state.u for state in truth.states("BTC-USDT", states[2].u, 1)] == [states[3].u]
+
+
+def test_ids_go_on_where_an_exchange_is_started_anew() -> None:
+    start_ms = START_MS + 90 * 86_400_000
+    first = Market(SimParams(symbols=2, seed=1, rate=50), start_ms)
+    first.advance(start_ms + 10_000)
+    anew = Market(SimParams(symbols=2, seed=2, rate=50), start_ms + 10_000)
+    for before, after in zip(first.listings, anew.listings, strict=True):
+        assert after.engine.update_id > before.engine.update_id
+        assert after.engine.trade_id > before.engine.trade_id
