@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 __all__ = ["Component", "Consumer", "Emit", "Source", "Transform"]
 
@@ -58,6 +58,10 @@ class Source(Component, Generic[Out]):
 
 class Transform(Component, Generic[In, Out]):
     """Takes elements in the caller's call chain and emits others, now or later."""
+
+    guards_itself: ClassVar[bool] = False
+    """True where `add` guards its own body and not its emit; what another's `add` raises goes to the dead
+    letters, and the element with it."""
 
     emit: Callable[[Out], None]
     taken: int = 0

@@ -10,8 +10,8 @@ The hot path is written out where it runs: an operator that takes one object per
     item = shelf.pop() if shelf else shelf.make()
     item.home = shelf.home
 
-as `shelf.get()` does, and `item.put()`, which each pooled type writes out for itself: code shared by several types
-misses the interpreter's inline caches at each change of type. Inside a synchronous chain `make` raises
+as `shelf.get()` does, and `item.put()`, which each pooled type writes out for itself: code shared by several
+types misses the interpreter's inline caches at each change of type. Inside a synchronous chain `make` raises
 `PoolTimeout` at once where nothing is free; a source waits with `await pool.wait_free()`.
 """
 
@@ -147,7 +147,7 @@ class Pool(Generic[T]):
             return
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                while self.free_count <= 0:
+                while self.free_count <= 0:  # noqa: ASYNC110  an event would cost every put
                     await asyncio.sleep(LOOK_AGAIN_S)
         except TimeoutError:
             self.timeouts += 1

@@ -176,19 +176,9 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
                 event.trace_id = trace_id = trace_id + 1
                 bound.normalise(payload, event)
             except Exception as error:
-                release(raw)
-                release(event)
-                if isinstance(error, PoolTimeout):
-                    self.trace_id = trace_id
-                    self.run_dry(events, elements[at:], error)
                 self.trace_id = trace_id
-                if event is not None:
-                    self.refuse(frame, error, "wrong_type")
-                    continue
-                try:
-                    event = self.take_unusual(frame, error)
-                except PoolTimeout as dry:
-                    self.run_dry(events, elements[at:], dry)
+                release(raw)
+                event = self.recover(error, event, events, elements[at:])
                 parse, trace_id = self.codec.decode, self.trace_id
                 if event is not None:
                     append(event)
@@ -212,8 +202,27 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
         if events:
             self.emit_many(events)
 
+    def recover(
+        self,
+        error: Exception,
+        event: PooledEvent | None,
+        events: list[CanonicalEvent],
+        rest: list[WsFrame],
+    ) -> CanonicalEvent | None:
+        """The first of `rest` was not decoded: the event that it gives all the same, if any."""
+        release(event)
+        if isinstance(error, PoolTimeout):
+            self.run_dry(events, rest, error)
+        if event is not None:
+            self.refuse(rest[0], error, "wrong_type")
+            return None
+        try:
+            return self.take_unusual(rest[0], error)
+        except PoolTimeout as dry:
+            self.run_dry(events, rest, dry)
+
     def run_dry(self, events: list[CanonicalEvent], rest: list[WsFrame], dry: PoolTimeout) -> NoReturn:
-        """No object is free: emit what was decoded, give the other frames back, and have them offered again."""
+        """No object is free: emit what was decoded, give the rest back to be offered again."""
         dry.left = len(rest)
         for frame in rest:
             release(frame)

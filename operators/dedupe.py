@@ -83,7 +83,7 @@ class Deduper(Machine[CanonicalEvent, CanonicalEvent]):
             self.emit_many(events)
 
     def is_first(self, event: CanonicalEvent, fault: Exception | None) -> bool:
-        """The slow path: whether an event is to be passed on; a repeat is dropped, what is no event refused."""
+        """The slow path: whether an event passes. Repeats are dropped, what is no event is refused."""
         try:
             if isinstance(fault, KeyError) and event.stream not in self.seen:
                 self.seen[event.stream] = Seen(event.stream, self.window)

@@ -139,7 +139,8 @@ def _add_run(commands: Any) -> None:
         "flow run graphs/binance.yaml                                live\n"
         "  flow run graphs/binance.yaml --sim rate=1000 --duration 30s  on simulated data\n"
         "  flow run graphs/binance.yaml --replay binance=stream.raw --replay binance=http.raw \\\n"
-        "      --speed max --set symbols=[BTC-USDT] --summary -         on a recording",
+        "      --replay binance=exchange-info.raw --speed max --set symbols=[BTC-USDT] --summary -\n"
+        "                                                               on a recording",
     )
     run.add_argument("graph", metavar="GRAPH", help="a YAML file")
     where = run.add_argument_group("where the data come from (the exchanges, unless told)")

@@ -34,6 +34,7 @@ from flow.telemetry.occurrences import Telemetry
 __all__ = ["GraphRun"]
 
 log = logging.getLogger("flow.run")
+LoopErrorHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
 class GraphRun:
@@ -68,6 +69,7 @@ class GraphRun:
         self._stop = asyncio.Event()
         self._began = self._began_cpu = 0.0
         self._is_closed = False
+        self._outer_handler: LoopErrorHandler | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -86,6 +88,8 @@ class GraphRun:
         """Build the graph and start it. Raises `FlowError` where it can't be."""
         loop = asyncio.get_running_loop()
         self._began, self._began_cpu = monotonic_s(), cpu_s()
+        self._outer_handler = loop.get_exception_handler()
+        loop.set_exception_handler(self._on_loop_error)
         self.context = self._make_context(loop)
         await self._start_backends(loop)
         self.started_ns = self.context.clock()
@@ -154,6 +158,16 @@ class GraphRun:
         if self._source_tasks and all(one.done() for one in self._source_tasks.values()):
             self.request_stop()
 
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What a timer raised has nobody to be raised to; a bug of ownership among it ends the run."""
+        error = context.get("exception")
+        if isinstance(error, OwnershipBug):
+            self.fail(error)
+        if self._outer_handler is not None:
+            self._outer_handler(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
     def fail(self, error: BaseException) -> None:
         """End the run with a failure: the first one counts."""
         if self.failure is None:
@@ -188,6 +202,7 @@ class GraphRun:
             for backend in self.backends:
                 await backend.stop()
             await asyncio.gather(*self._backend_tasks, return_exceptions=True)
+            asyncio.get_running_loop().set_exception_handler(self._outer_handler)
             self.duration_s = monotonic_s() - self._began
             self.cpu_s = cpu_s() - self._began_cpu
             self._report_left_out()

@@ -121,7 +121,7 @@ def _make(topology: Topology, entry: NodeEntry, *, is_observed: bool) -> None:
         vertex.component = made
         vertex.output = vertex.source_output = SourceOutput(made)
     elif spec.kind == "transform":
-        vertex.component, vertex.output = made, TransformOutput(source, made, pooled=spec.pooled)
+        vertex.component, vertex.output = made, TransformOutput(source, made, context, pooled=spec.pooled)
     elif spec.kind == "consumer":
         assert vertex.mailbox is not None
         vertex.component = made
@@ -166,7 +166,11 @@ def _inlet(topology: Topology, given: InputSpec) -> Inlet:
 
 def _place_mailbox(topology: Topology, vertex: Vertex, entry: NodeEntry, folds: Any) -> None:
     """Take over the mailbox that the node is behind, or put one on its edges where it is the boundary."""
-    behind = [inlet.source.mailbox for inlet in vertex.inlets if inlet.source.mailbox is not None]
+    behind = [
+        inlet.source.mailbox
+        for inlet in vertex.inlets
+        if inlet.source.mailbox is not None and not isinstance(inlet.output, DeadLetterPort)
+    ]
     if behind:
         if len(vertex.inlets) > 1:
             fault = "reads a path behind a mailbox and another input; join them before the mailbox"

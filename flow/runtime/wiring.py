@@ -10,6 +10,9 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from flow.component import Source, Transform
+from flow.context import Context
+from flow.errors import OwnershipBug, PoolTimeout
+from flow.pool import release
 from flow.stage import Fusable, OnCompleted, OnError, OnNext, SharedOutput, Subscription, connect
 from flow.telemetry.dead_letters import DeadLetter, DeadLetters
 
@@ -77,10 +80,13 @@ def _nothing() -> None:
 class TransformOutput(Fusable[Any]):
     """What a transform component makes of its source, in the same call chain."""
 
-    def __init__(self, source: Observable[Any], component: Transform[Any, Any], *, pooled: bool) -> None:
+    def __init__(
+        self, source: Observable[Any], component: Transform[Any, Any], context: Context, *, pooled: bool
+    ) -> None:
         super().__init__()
         self.source = source
         self.component = component
+        self.context = context
         self.pooled = pooled
 
     def wire(
@@ -93,8 +99,22 @@ class TransformOutput(Fusable[Any]):
             component.finish()
             on_completed()
 
-        add = component.add if self.pooled else owned(component.add)
+        add = component.add if component.guards_itself else self._guarded(component)
+        add = add if self.pooled else owned(add)
         return connect(self.source, add, on_error, complete, scheduler)
+
+    def _guarded(self, component: Transform[Any, Any]) -> OnNext:
+        def add(element: Any) -> None:
+            try:
+                component.add(element)
+            except (OwnershipBug, PoolTimeout):
+                raise
+            except Exception as error:
+                component.dead_lettered += 1
+                self.context.refuse(element, type(error).__name__, str(error))
+                release(element)
+
+        return add
 
 
 class Joined(Fusable[Any]):

@@ -23,12 +23,13 @@ from flow.context import Context
 from flow.errors import OwnershipBug, ProviderError, Retryable, Terminal
 from flow.events.canonical import CanonicalEvent, OwnedEvent
 from flow.events.payloads import BookSnapshotData, Levels
-from flow.events.stream import EventType, Sequence, Stream
+from flow.events.stream import EventType, Stream
 from flow.pool import release
 from flow.stage import many
 from flow.telemetry.occurrences import BookResynced
 from nodes.providers.book import Book
 from nodes.providers.book_sync import BookSync, Diff, Reason
+from nodes.providers.kept_book import KeptBook
 from nodes.providers.transport import EndOfRecording
 
 __all__ = ["BookKeeper", "BookKeeperParams", "Carriers", "FetchSnapshot", "Snapshot"]
@@ -41,7 +42,6 @@ PATIENCE: Final = 4
 """How many snapshots in a row may be too old before what is held is suspected instead."""
 QUIET_S: Final = 1.0
 """How long after a reconnect a symbol may be silent before its snapshot is fetched all the same."""
-SHOWN_LEVELS: Final = 20
 
 
 class BookKeeperParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,43 +79,10 @@ class Carriers(Protocol):
     on_disconnected: list[Coverage]
 
 
-class _Kept:
-    """One symbol's book and what is under way for it. Times are the event loop's, in seconds."""
-
-    __slots__ = (
-        "connected_at",
-        "is_connected",
-        "is_hopeless",
-        "made",
-        "number",
-        "refresh_at",
-        "seen",
-        "seen_at",
-        "snapshots",
-        "stream",
-        "sync",
-        "task",
-        "too_old",
-    )
-
-    def __init__(self, stream: Stream, sync: BookSync, number: int) -> None:
-        self.stream = stream
-        self.sync = sync
-        self.number = number
-        self.snapshots = Stream(
-            stream.provider, stream.symbol, EventType.BOOK_SNAPSHOT, stream.channel, Sequence.NONE
-        )
-        self.task: asyncio.Task[None] | None = None
-        self.is_connected = True
-        self.is_hopeless = False
-        self.connected_at = self.seen_at = self.refresh_at = 0.0
-        self.seen = self.made = 0
-        self.too_old = 0
-        """Snapshots in a row that could not be used for their age."""
-
-
 class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
     """`on_state` sees (stream, number, book) after each applied update and each sync."""
+
+    guards_itself = True
 
     def __init__(
         self,
@@ -135,7 +102,7 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
         self.dead_lettered = 0
         self.dropped: Counter[str] = Counter()
         self.fetch_failures: Counter[str] = Counter()
-        self._books: dict[Stream, _Kept] = {}
+        self._books: dict[Stream, KeptBook] = {}
         self._slots = asyncio.Semaphore(params.concurrency)
         self._watcher: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
@@ -215,7 +182,7 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
             self.taken += len(passing)
             many(self.emit)(passing)
 
-    def _keep_back(self, kept: _Kept, event: CanonicalEvent, verdict: str) -> None:
+    def _keep_back(self, kept: KeptBook, event: CanonicalEvent, verdict: str) -> None:
         """An update that does not leave: held for a snapshot, or dropped and counted by the sync."""
         if verdict == "hold":
             kept.sync.hold(event.own())
@@ -225,29 +192,29 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
 
     def summary(self) -> dict[str, Any]:
         """The state of each book, its last number, its resyncs by reason and its best 20 levels a side."""
-        return {"books": {_name(kept.stream): _figures(kept.sync) for kept in self._books.values()}}
+        return {"books": {kept.name: kept.figures() for kept in self._books.values()}}
 
-    def _open(self, stream: Stream) -> _Kept:
+    def _open(self, stream: Stream) -> KeptBook:
         def report(reason: Reason, detail: str) -> None:
             self.context.occurred(BookResynced(stream.provider, stream.symbol, reason.value, detail))
 
         sync = BookSync(self.dropped, capacity=self.params.max_held, on_resync=report)
-        kept = self._books[stream] = _Kept(stream, sync, len(self._books))
+        kept = self._books[stream] = KeptBook(stream, sync, len(self._books))
         return kept
 
-    def _refuse(self, kept: _Kept, event: CanonicalEvent | Diff, error: Exception) -> None:
+    def _refuse(self, kept: KeptBook, event: CanonicalEvent | Diff, error: Exception) -> None:
         if self.context.dead_letters is None:
             self.dropped[Reason.MALFORMED.value] += 1
             return
         self.dead_lettered += 1
         self.context.refuse(event, "malformed_book", f"{kept.stream.symbol}: {error}")
 
-    def _ask(self, kept: _Kept) -> None:
+    def _ask(self, kept: KeptBook) -> None:
         """Have a snapshot fetched, unless that is under way."""
         if kept.task is None and not self._is_stopped and not kept.is_hopeless:
             kept.task = self._spawn(self._serve(kept))
 
-    async def _serve(self, kept: _Kept) -> None:
+    async def _serve(self, kept: KeptBook) -> None:
         """Fetch until the book is live, or compare it once if it is."""
         pause_s = FIRST_PAUSE_S
         try:
@@ -260,7 +227,7 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
         finally:
             kept.task = None
 
-    async def _serve_once(self, kept: _Kept, pause_s: float) -> float | None:
+    async def _serve_once(self, kept: KeptBook, pause_s: float) -> float | None:
         """Fetch and use one snapshot; how long to wait before the next, None where none is needed."""
         sync = kept.sync
         is_refresh = sync.is_live
@@ -282,7 +249,7 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
             return None
         return self._take(kept, snapshot, pause_s)
 
-    def _failed(self, kept: _Kept, error: Exception, pause_s: float) -> float | None:
+    def _failed(self, kept: KeptBook, error: Exception, pause_s: float) -> float | None:
         self.fetch_failures[type(error).__name__] += 1
         if kept.sync.is_live:
             kept.sync.refresh = None
@@ -293,7 +260,7 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
             return LONGEST_PAUSE_S
         return max(pause_s, error.retry_after_s if isinstance(error, Retryable) else 0.0)
 
-    def _take(self, kept: _Kept, snapshot: Snapshot, pause_s: float) -> float | None:
+    def _take(self, kept: KeptBook, snapshot: Snapshot, pause_s: float) -> float | None:
         sync = kept.sync
         verdict = sync.on_snapshot(*snapshot)
         if verdict == "synced":
@@ -308,7 +275,7 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
                 sync.restart()
         return None if verdict == "not_needed" else pause_s
 
-    def _synced(self, kept: _Kept) -> None:
+    def _synced(self, kept: KeptBook) -> None:
         sync = kept.sync
         now = asyncio.get_running_loop().time()
         kept.seen, kept.seen_at = sync.sequence, now
@@ -350,7 +317,7 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
             for kept in self._books.values():
                 self._inspect(kept, loop.time())
 
-    def _inspect(self, kept: _Kept, now: float) -> None:
+    def _inspect(self, kept: KeptBook, now: float) -> None:
         """Find a book that needs a snapshot although no update says so."""
         sync = kept.sync
         if not sync.is_live:
@@ -385,17 +352,3 @@ class BookKeeper(Transform[CanonicalEvent, CanonicalEvent]):
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
-
-
-def _name(stream: Stream) -> str:
-    return f"{stream.provider}/{stream.symbol}"
-
-
-def _figures(sync: BookSync) -> dict[str, Any]:
-    return {
-        "state": sync.state.value,
-        "sequence": sync.sequence,
-        "resyncs": dict(sorted(sync.resyncs.items())),
-        "bids": [list(level) for level in sync.book.bids(SHOWN_LEVELS)],
-        "asks": [list(level) for level in sync.book.asks(SHOWN_LEVELS)],
-    }

@@ -58,6 +58,10 @@ async def attack(control: Control, plan: list[tuple[str, str | None]]) -> None:
         await asyncio.sleep(PAUSE_S)
 
 
+def is_enough(comparison: Comparison, rig: Rig, attacking: asyncio.Task[None]) -> bool:
+    return attacking.done() and min(comparison.kept.values()) >= ENOUGH and rig.live == SYMBOLS
+
+
 @pytest.mark.timeout(300)
 async def test_the_books_are_the_engines_own_under_every_fault(
     project_root: Path, client: aiohttp.ClientSession
@@ -71,10 +75,10 @@ async def test_the_books_are_the_engines_own_under_every_fault(
             comparison = Comparison(symbols, control, rig.follower)
             rig.listeners.append(comparison.on_state)
             attacking = asyncio.create_task(attack(control, plan_of(symbols, seed=5)))
-            while not (attacking.done() and min(comparison.kept.values()) >= ENOUGH and rig.live == SYMBOLS):
+            while not comparison.differences and not is_enough(comparison, rig, attacking):
                 await asyncio.sleep(0.5)
                 await comparison.catch_up()
-            await attacking
+            attacking.cancel()
         await comparison.catch_up()
         faults = await control.faults()
         status = await control.status()

@@ -40,6 +40,7 @@ class World:
         self.said: list[str] = []
         self.seen: list[int] = []
         self.count = 5
+        self.refuses = 0
         self.ends = True
         self.raises: dict[str, BaseException] = {}
         self.on_handle: Callable[[Any], Any] = lambda event: None
@@ -88,6 +89,8 @@ class Relay(Transform[CanonicalEvent, CanonicalEvent]):
         self.world.say("relay started")
 
     def add(self, element: CanonicalEvent) -> None:
+        if element.sequence == self.world.refuses:
+            raise ValueError("not this one")
         self.taken += 1
         self.emitted += 1
         self.emit(element)
@@ -237,6 +240,31 @@ async def test_an_ownership_bug_ends_the_run_at_once(world: World) -> None:
     run = await run_through(world)
     assert isinstance(run.failure, DoublePut)
     assert len(world.seen) < 1000
+
+
+async def test_an_ownership_bug_on_a_timer_ends_the_run_too(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise DoublePut("put twice")
+
+    world.on_handle = lambda event: event.sequence == 2 and asyncio.get_running_loop().call_soon(broken)
+    world.count = 1000
+    run = await run_through(world)
+    assert isinstance(run.failure, DoublePut)
+    assert len(world.seen) < 1000
+    assert "put twice" in caplog.text
+    assert asyncio.get_running_loop().get_exception_handler() is None
+
+
+async def test_what_a_transform_raises_is_dead_lettered_and_the_next_element_passes(world: World) -> None:
+    world.refuses = 3
+    run = await run_through(world)
+    assert run.failure is None
+    assert world.seen == [1, 2, 4, 5]
+    assert run.context.dead_letters is not None
+    assert run.context.dead_letters.by_reason() == {"ValueError": 1}
+    assert [edge.difference for edge in run.topology.edges()] == [0, 0]
 
 
 async def test_a_component_that_can_not_start_stops_those_before_it(world: World) -> None:
