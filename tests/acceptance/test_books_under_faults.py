@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from nodes.providers.book_keeper import BookKeeper
+from nodes.providers.book_keeper import BookKeeper, FetchSnapshot, Snapshot
 from tests.acceptance.book_comparison import Comparison
 from tests.acceptance.rig import Rig, main_graph
 from tests.acceptance.simulator import Control, SimProcess
@@ -32,6 +32,7 @@ A_SYMBOL = {"gap": 4, "reorder": 4, "duplicate": 2, "stale_snapshot": 1}
 IN_ALL = {"disconnect": 12, "stall": 10, "http_429": 5, "http_5xx": 15, "malformed": 20}
 VOLLEY, PAUSE_S = 12, 0.5
 """How many faults are forced at a time, and how long it is quiet between."""
+SLOWEST_REPLY_S = 0.2
 SOCKET = {
     "max_streams_per_connection": 104,
     "first_delay_s": 0.05,
@@ -50,6 +51,18 @@ def plan_of(symbols: list[str], seed: int) -> list[tuple[str, str | None]]:
     plan += [(kind, None) for kind, times in IN_ALL.items() for _ in range(times)]
     Random(seed).shuffle(plan)
     return plan
+
+
+def slowed(fetch: FetchSnapshot, seed: int) -> FetchSnapshot:
+    """On loopback a snapshot is newer than all that is held; from afar it comes behind later updates."""
+    rng = Random(seed)
+
+    async def fetch_slowly(symbol: str, depth: int) -> Snapshot:
+        snapshot = await fetch(symbol, depth)
+        await asyncio.sleep(rng.uniform(0, SLOWEST_REPLY_S))
+        return snapshot
+
+    return fetch_slowly
 
 
 async def attack(control: Control, plan: list[tuple[str, str | None]]) -> None:
@@ -72,6 +85,7 @@ async def test_the_books_are_the_engines_own_under_every_fault(
         rig = Rig(main_graph(project_root, symbols, socket=SOCKET, books=BOOKS), sim.url)
         async with rig.session as session:
             rig.watch()
+            rig.keeper.fetch = slowed(rig.keeper.fetch, seed=6)
             comparison = Comparison(symbols, control, rig.follower)
             rig.listeners.append(comparison.on_state)
             attacking = asyncio.create_task(attack(control, plan_of(symbols, seed=5)))
