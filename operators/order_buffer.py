@@ -10,9 +10,9 @@ have a gap, so nothing of them waits; streams without numbers pass. There is no 
 
 Dropped, as `LateEventDropped`: `duplicate` (its number has left already) and `late` (its number was given
 up). A number behind with an exchange time newer by more than `lateness_ms` means that the exchange began to
-count anew, and the stream follows; where the exchange gives no time, a run of 32 rising numbers behind with
-none in line between them does. Completion flushes in order; an error or disposal releases what is held. Holds
-pooled events, at most `capacity` a stream.
+count anew, and the stream follows; where the exchange gives no time, a run of 32 rising numbers behind does,
+received over a second with none in line between them. Completion flushes in order; an error or disposal
+releases what is held. Holds pooled events, at most `capacity` a stream.
 """
 
 import heapq
@@ -23,7 +23,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 from reactivex import abc
 
-from flow.clock import NS_PER_MS
+from flow.clock import NS_PER_MS, NS_PER_S
 from flow.context import Context
 from flow.events.canonical import CanonicalEvent
 from flow.events.stream import Sequence, Stream
@@ -36,7 +36,9 @@ __all__ = ["OrderBuffer", "OrderBufferParams", "order_buffer"]
 
 
 RESTART_RUN: Final = 32
-"""Rising numbers behind the line, without exchange time, that mean a new count."""
+"""Rising numbers behind the line, without exchange time, that mean a new count ..."""
+RESTART_NS: Final = NS_PER_S
+"""... where they were received over so long: the backlog of a connection that lags comes at once."""
 
 
 class OrderBufferParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,7 +55,8 @@ def order_buffer(params: OrderBufferParams, context: Context) -> Operator[Canoni
 
 class Line:
     """One stream's place in its numbering. `held` is a heap of (first number, arrival, the look at which it
-    is due, event). `behind` counts the rising numbers behind: (how many, the last of them, what was next)."""
+    is due, event). `behind` counts the rising numbers behind: (how many, the last of them, what was next,
+    when the first of them was received)."""
 
     __slots__ = ("behind", "exchange_ts", "given_up", "held", "is_numbered", "may_jump", "next")
 
@@ -64,16 +67,17 @@ class Line:
         self.may_jump = stream.sequence in (Sequence.MONOTONE, Sequence.NONE)
         self.held: list[tuple[int, int, int, CanonicalEvent]] = []
         self.given_up: deque[tuple[int, int]] = deque(maxlen=16)
-        self.behind = (0, -1, -1)
+        self.behind = (0, -1, -1, 0)
 
     def counts_anew(self, event: CanonicalEvent, tolerance_ns: int) -> bool:
         """Whether an event with a number behind is the first of a new count."""
         if self.exchange_ts and event.exchange_ts:
             return event.exchange_ts > self.exchange_ts + tolerance_ns
-        run, last, awaited = self.behind
-        run = run + 1 if awaited == self.next and event.sequence > last else 1
-        self.behind = (run, event.sequence, self.next)
-        return run >= RESTART_RUN
+        run, last, awaited, since = self.behind
+        if awaited != self.next or event.sequence <= last:
+            run, since = 0, event.ingest_ts
+        self.behind = (run + 1, event.sequence, self.next, since)
+        return run + 1 >= RESTART_RUN and event.ingest_ts - since >= RESTART_NS
 
 
 Verb = Callable[[CanonicalEvent, Line], None]

@@ -68,11 +68,17 @@ class Bench:
         first: int | None = None,
         stream: Stream | None = None,
         exchange_ts: int | None = None,
+        ingest_ts: int = 0,
     ) -> None:
         """Events with these numbers, of the bench's own stream where none is given."""
         for sequence in sequences:
             event = make_event(
-                sequence, stream or self.stream, first=first, exchange_ts=exchange_ts, pools=self.pools
+                sequence,
+                stream or self.stream,
+                first=first,
+                exchange_ts=exchange_ts,
+                ingest_ts=ingest_ts,
+                pools=self.pools,
             )
             self.push_any(event)
 

@@ -230,8 +230,17 @@ def test_equal_or_slightly_newer_exchange_times_are_no_new_count() -> None:
 def test_without_exchange_time_a_long_run_behind_is_a_new_count() -> None:
     bench = bench_of(Sequence.MONOTONE)
     bench.push(1000, exchange_ts=0)
-    bench.push(*range(1, 40), exchange_ts=0)
+    for n in range(1, 40):
+        bench.push(n, exchange_ts=0, ingest_ts=n * 40 * NS_PER_MS)
     assert bench.left == [1000, *range(32, 40)]
+
+
+def test_the_backlog_of_a_connection_that_lags_is_no_new_count() -> None:
+    bench = bench_of(Sequence.MONOTONE)
+    bench.push(1000, exchange_ts=0)
+    for n in range(1, 100):
+        bench.push(n, exchange_ts=0, ingest_ts=n * NS_PER_MS)
+    assert bench.left == [1000]
 
 
 def test_repeats_among_events_in_line_are_no_new_count() -> None:
