@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from array import array
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,14 +24,13 @@ from flow.component import Consumer
 from flow.context import Context
 from flow.registry import node
 from profiling.graphs import Variant
-from profiling.vitals import Pauses, Quantiles, cpu_of, quantiles, rss_bytes
+from profiling.vitals import Ages, Pauses, Quantiles, cpu_of, quantiles, rss_bytes
 
 __all__ = [
     "LoadFigures",
     "LoadParams",
     "Witness",
     "WitnessParams",
-    "above_least",
     "exchange",
     "measure",
     "report",
@@ -116,11 +114,11 @@ def witness(params: WitnessParams, context: Context) -> Consumer[Any]:
 
 
 class Witness(Consumer[Any]):
-    seen_ns = array("q")
-    """The ages that the witness of the latest run noted."""
+    ages = Ages()
+    """What the witness of the latest run noted."""
 
     def __init__(self) -> None:
-        Witness.seen_ns = array("q")
+        Witness.ages = Ages()
         self.handle_batch = self.note
 
     def handle(self, element: Any) -> None:
@@ -130,7 +128,7 @@ class Witness(Consumer[Any]):
         """Take a whole batch."""
         for event in batch:
             if event.exchange_ts:
-                Witness.seen_ns.append(wall_ns() - event.exchange_ts)
+                Witness.ages.add(wall_ns() - event.exchange_ts)
                 return
 
 
@@ -242,7 +240,7 @@ def _figures(
         cpu_share=round(spent[0] / summary["duration_s"], 4),
         exchange_cpu_share=round(spent[1] / summary["duration_s"], 4),
         latency_ms={mark: max(consumer["latency_ms"][mark] for consumer in consumers) for mark in marks},
-        age_ms=quantiles(above_least(Witness.seen_ns)),
+        age_ms=Witness.ages.above_least(),
         rss=rss,
         pauses={"all": quantiles(pauses.all), "all, CPU time": quantiles(pauses.cpu_ns)}
         | {name: quantiles(values) for name, values in zip(names, pauses.by_generation, strict=True)},
@@ -254,11 +252,6 @@ def _figures(
         occurrences=summary["occurrences"],
         exchange=counters,
     )
-
-
-def above_least(values: "array[int]") -> "array[int]":
-    least = min(values, default=0)
-    return array("q", (value - least for value in values))
 
 
 def report(figures: LoadFigures) -> str:

@@ -4,13 +4,15 @@ import gc
 import os
 import time
 from array import array
+from bisect import bisect_left
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from msgspec import Struct
 
-__all__ = ["Pauses", "Quantiles", "cpu_of", "quantiles", "rss_bytes"]
+__all__ = ["Ages", "Pauses", "Quantiles", "cpu_of", "quantiles", "rss_bytes"]
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -35,6 +37,33 @@ def quantiles(values_ns: "array[int]") -> Quantiles:
         return round(ordered[-(-len(ordered) * percent // 100) - 1] / 1e6, 3)
 
     return Quantiles(len(ordered), at(50), at(99), at(100))
+
+
+class Ages:
+    """Counts durations by tenths of a ms, up to 10 s, in memory that does not grow."""
+
+    _STEP_NS = 100_000
+    _STEPS = 100_000
+
+    def __init__(self) -> None:
+        self.counts = array("L", bytes(array("L").itemsize * self._STEPS))
+
+    def add(self, ns: int) -> None:
+        self.counts[min(max(ns // self._STEP_NS, 0), self._STEPS - 1)] += 1
+
+    def above_least(self) -> Quantiles:
+        """Quantiles of what the values are above the least of them."""
+        totals = list(accumulate(self.counts))
+        total = totals[-1]
+        if not total:
+            return quantiles(array("q"))
+        least = bisect_left(totals, 1)
+
+        def at(percent: int) -> float:
+            step = bisect_left(totals, -(-total * percent // 100))
+            return round((step - least) * self._STEP_NS / 1e6, 3)
+
+        return Quantiles(total, at(50), at(99), at(100))
 
 
 class Pauses:

@@ -1,12 +1,11 @@
 """A short load from an exchange in another process, and what is made of its figures."""
 
 import sys
-from array import array
 
 import pytest
 from msgspec.structs import replace
 
-from profiling.load import LoadFigures, LoadParams, above_least, measure, report
+from profiling.load import LoadFigures, LoadParams, measure, report
 from profiling.vitals import Quantiles
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is read")
@@ -52,11 +51,6 @@ def test_the_report_says_what_was_missed(figures: LoadFigures) -> None:
     assert "MISSED: p99 5.00 ms" in report(slow)
     assert "MISSED: RSS growth 1.00 MB" in report(fat)
     assert "MISSED: pauses p99 10.00 ms" in report(halting)
-
-
-def test_ages_count_from_the_least() -> None:
-    assert above_least(array("q", [7, 5, 9])) == array("q", [2, 0, 4])
-    assert above_least(array("q")) == array("q")
 
 
 def test_the_first_minute_does_not_count() -> None:

@@ -7,7 +7,7 @@ from array import array
 
 import pytest
 
-from profiling.vitals import Pauses, Quantiles, cpu_of, quantiles, rss_bytes
+from profiling.vitals import Ages, Pauses, Quantiles, cpu_of, quantiles, rss_bytes
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is read")
 
@@ -17,6 +17,19 @@ def test_quantiles_of_known_values() -> None:
     assert quantiles(values) == Quantiles(200, 100.0, 198.0, 200.0)
     assert quantiles(array("q", [5_000_000])) == Quantiles(1, 5.0, 5.0, 5.0)
     assert quantiles(array("q")) == Quantiles(0, 0.0, 0.0, 0.0)
+
+
+def test_ages_count_from_the_least() -> None:
+    ages = Ages()
+    assert ages.above_least() == Quantiles(0, 0.0, 0.0, 0.0)
+    for ms in [300] * 60 + [305] * 39 + [320, 60_000]:
+        ages.add(ms * 1_000_000)
+    ages.add(-5)  # a clock that was set back
+    assert ages.above_least() == Quantiles(102, 300.0, 320.0, 9999.9)
+    later = Ages()
+    later.add(7_000_000)
+    later.add(9_500_000)
+    assert later.above_least() == Quantiles(2, 0.0, 2.5, 2.5)
 
 
 def test_every_collection_is_timed_while_it_is_watched() -> None:
