@@ -6,11 +6,8 @@ import asyncio
 import base64
 import errno
 import os
-import resource
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,33 +209,46 @@ async def flushed(consumer: Any) -> None:
     await consumer.writer.rest()
 
 
-@pytest.fixture
-def little_room() -> Iterator[int]:
-    """Files of this process may not grow past this many bytes."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
-    yield 2000
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, former)
+LITTLE_ROOM = 2000
+FULL_DISK = f"""
+import asyncio, resource, signal, sys
+from pathlib import Path
+import msgspec
+from flow.context import Context
+from flow.testing import make_event
+from nodes.sinks.jsonl import JsonlParams, jsonl
 
-
-async def test_a_full_disk_leaves_whole_lines_only(
-    context: Context, tmp_path: Path, reported: list[Any], little_room: int
-) -> None:
-    consumer = sink(context, flush_every_s=0)
+async def main():
+    reported = []
+    context = Context("sink", refs={{"base_dir": Path(sys.argv[1])}})
+    context.telemetry.listeners.append(lambda _, occurrence: reported.append(occurrence.detail))
+    consumer = jsonl(JsonlParams(path="out.jsonl", flush_every_s=0), context)
     await consumer.start()
     for number in range(10):
         consumer.handle(make_event(number))
-        await flushed(consumer)
+        consumer.writer.flush()
+        await consumer.writer.rest()
     await consumer.stop()
+    return {{**consumer.summary(), "reported": reported}}
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({LITTLE_ROOM}, resource.RLIM_INFINITY))
+sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(main())))
+"""
+
+
+def test_a_full_disk_leaves_whole_lines_only(tmp_path: Path) -> None:
+    """In a process of its own: the limit on the size of files would hold for the log of the tests too."""
+    child = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], stdout=subprocess.PIPE, check=True, timeout=30
+    )
+    figures = msgspec.json.decode(child.stdout)
     written = rows(tmp_path / "out.jsonl")
-    figures = consumer.summary()
     assert 0 < len(written) == figures["written"] < 10
     assert figures["written"] + figures["lost"]["OSError"] == 10
-    assert (tmp_path / "out.jsonl").stat().st_size <= little_room
-    assert len(reported) == 1
-    assert "File too large" in reported[0].detail
+    assert (tmp_path / "out.jsonl").stat().st_size <= LITTLE_ROOM
+    assert len(figures["reported"]) == 1
+    assert "File too large" in figures["reported"][0]
 
 
 async def test_a_disk_that_hangs_makes_the_sink_wait_and_nobody_else(
