@@ -139,6 +139,12 @@ class Machine(Generic[In, Out]):
         self.emit = emit
         self.emit_many = door(emit) or self.emit_each
 
+    def hand_on(self, elements: list[Out]) -> None:
+        """Emit a run of elements that were handled, and count them."""
+        if elements:
+            self.passed += len(elements)
+            self.emit_many(elements)
+
     def finish(self) -> None:
         """The source completed: emit what is held back."""
 

@@ -77,11 +77,6 @@ class Deduper(Machine[CanonicalEvent, CanonicalEvent]):
             begin = at if self.is_first(event, fault) else at + 1
         self.hand_on(elements[begin:] if begin else elements)
 
-    def hand_on(self, events: list[CanonicalEvent]) -> None:
-        if events:
-            self.passed += len(events)
-            self.emit_many(events)
-
     def is_first(self, event: CanonicalEvent, fault: Exception | None) -> bool:
         """The slow path: whether an event passes. Repeats are dropped, what is no event is refused."""
         try:

@@ -67,7 +67,7 @@ class Ingester(Machine[Arrival, WsFrame]):
             frame.payload = payload
             frame.received_at = received_at or clock()
             append(frame)
-        self.hand_on(frames)
+        self.offer_on(frames)
         if dry is not None:
             raise dry
 
@@ -85,7 +85,7 @@ class Ingester(Machine[Arrival, WsFrame]):
         self.shelves[connection] = self.pool.shelf(connection)
         return True
 
-    def hand_on(self, frames: list[WsFrame]) -> None:
+    def offer_on(self, frames: list[WsFrame]) -> None:
         """Emit, and count what was taken downstream."""
         if not frames:
             return

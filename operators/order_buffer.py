@@ -125,12 +125,6 @@ class OrderBuffer(Machine[CanonicalEvent, CanonicalEvent]):
             self.take_unusual(event, fault)
         self.hand_on(elements[begin:] if begin else elements)
 
-    def hand_on(self, events: list[CanonicalEvent]) -> None:
-        """Let a run go that is in order."""
-        if events:
-            self.passed += len(events)
-            self.emit_many(events)
-
     def take_unusual(self, event: CanonicalEvent, fault: Exception | None) -> None:
         """The first event of a stream, one that is not the next in line, or something that is no event."""
         try:

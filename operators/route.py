@@ -60,8 +60,3 @@ class Router(Machine[CanonicalEvent, CanonicalEvent]):
                 begin = at + 1
                 self.refuse(event, error)
         self.hand_on(elements[begin:] if begin else elements)
-
-    def hand_on(self, events: list[CanonicalEvent]) -> None:
-        if events:
-            self.passed += len(events)
-            self.emit_many(events)
