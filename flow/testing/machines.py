@@ -61,9 +61,9 @@ class Late(Machine[Any, Any]):
     """Hands each element on 10 s later."""
 
     def add(self, element: Any) -> None:
-        self.timer = self.after(10, lambda: self.hand_on(element))
+        self.timer = self.after(10, lambda: self.pass_one_on(element))
 
-    def hand_on(self, element: Any) -> None:
+    def pass_one_on(self, element: Any) -> None:
         if element == 13:
             raise ValueError("unlucky")
         self.emit(element)

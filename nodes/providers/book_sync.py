@@ -151,10 +151,7 @@ class BookSync:
     def resync(self, reason: Reason, detail: str = "", *, lost: int = 0) -> None:
         """Trust the book no more, drop what is held. `lost` is the number of a diff that is gone for good."""
         self._drop_held(reason)
-        if reason is Reason.RECONNECT:
-            self.oldest_usable = 0
-        else:
-            self.oldest_usable = max(self.oldest_usable, self.sequence, lost)
+        self.oldest_usable = max(self.oldest_usable, self.sequence, lost)
         self._distrust(reason, detail)
 
     def reject_snapshot(self, detail: str) -> None:

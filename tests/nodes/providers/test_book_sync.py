@@ -203,12 +203,21 @@ def test_held_diffs_that_cross_the_book_are_given_up() -> None:
     assert sync.on_snapshot(100, BIDS, ASKS) == "too_old"
 
 
-def test_a_reconnect_forgets_the_old_numbering() -> None:
+def test_a_reconnect_does_not_lead_a_book_back_in_time() -> None:
     sync = live()
     sync.resync(Reason.RECONNECT)
     offer(sync, diff(5, 6))
-    assert sync.on_snapshot(4, BIDS, ASKS) == "synced"
-    assert sync.sequence == 6
+    assert sync.on_snapshot(4, BIDS, ASKS) == "too_old"
+
+
+def test_an_exchange_that_counts_anew_is_followed_where_nothing_else_bridges() -> None:
+    sync = live()
+    sync.resync(Reason.RECONNECT)
+    offer(sync, diff(5, 6))
+    sync.restart()
+    offer(sync, diff(7, 8))
+    assert sync.on_snapshot(6, BIDS, ASKS) == "synced"
+    assert sync.sequence == 8
 
 
 def test_a_number_that_no_snapshot_reaches_can_be_given_up() -> None:

@@ -72,7 +72,7 @@ def test_timers_and_replies_meet_frames_at_their_time(capture, played):
 
 
 @pytest.mark.parametrize(
-    ("step_s", "most"), [("0.0001", 11), ("0.0", MOST_FRAMES), ("0.000001", MOST_FRAMES)]
+    ("step_s", "most"), [("0.0001", 26), ("0.0", MOST_FRAMES), ("0.000001", MOST_FRAMES)]
 )
 def test_woken_tasks_come_to_rest_between_slices(capture, played, step_s: str, most: int):
     path = capture(f"{URL} <-> @0", *(f"@{1 + i * Decimal(step_s):f}: {i}" for i in range(600)))
