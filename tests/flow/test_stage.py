@@ -192,7 +192,7 @@ def test_a_machine_is_closed_where_subscribing_fails() -> None:
 async def test_timers_run_on_the_event_loop() -> None:
     class Soon(Late):
         def add(self, element: Any) -> None:
-            self.timer = self.after(0.001, lambda: self.hand_on(element))
+            self.timer = self.after(0.001, lambda: self.pass_one_on(element))
 
     got: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     source: Subject[int] = Subject()
