@@ -77,7 +77,7 @@ def is_enough(comparison: Comparison, rig: Rig, attacking: asyncio.Task[None]) -
 
 @pytest.mark.timeout(300)
 async def test_the_books_are_the_engines_own_under_every_fault(
-    project_root: Path, client: aiohttp.ClientSession
+    project_root: Path, client: aiohttp.ClientSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with SimProcess(f"{MARKET},{BY_CHANCE}") as sim:
         control = Control(client, sim.url)
@@ -97,7 +97,8 @@ async def test_the_books_are_the_engines_own_under_every_fault(
         faults = await control.faults()
         status = await control.status()
     summary = session.summary()
-    tell(comparison, rig, faults, status, summary)
+    with capsys.disabled():
+        tell(comparison, rig, faults, status, summary)
     judge_books(comparison, rig, summary)
     judge_faults(rig, faults, summary)
     rig.judge_accounts()
