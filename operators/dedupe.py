@@ -25,7 +25,7 @@ __all__ = ["DedupeParams", "Deduper", "dedupe"]
 
 
 class DedupeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    window: Annotated[int, Meta(ge=1, le=100_000, description="ids remembered per stream")] = 256
+    window: Annotated[int, Meta(ge=1, le=100_000, description="ids remembered per stream")] = 64
 
 
 @operator("dedupe", pooled=True)

@@ -54,4 +54,6 @@ class Refresh:
             if sequence > self._snapshot_id:
                 self._snapshot.apply(update.bids, update.asks)
         self.detail = book.difference(self._snapshot)
+        # A book's sides know each other: its levels would wait for the collector, which hardly ever runs.
+        self._snapshot.clear()
         return "mismatch" if self.detail else "equal"

@@ -38,7 +38,7 @@ __all__ = [
     "read_runs",
 ]
 
-BLOCK_BYTES: Final = 64 * 1024
+BLOCK_BYTES: Final = 256 * 1024
 COMPRESSED_BYTES: Final = 32 * 1024
 MOST_LINE_BYTES: Final = 256 * 1024 * 1024
 SHOWN_BYTES: Final = 60
