@@ -92,6 +92,8 @@ class HttpWire(Wire):
     async def close(self) -> None:
         self._is_closed_here = True
         await self._socket.close()
+        # aiohttp leaves the connection of a socket that was cut to the collector.
+        self._socket._response.close()  # pyright: ignore[reportPrivateUsage]
 
 
 class HttpTransport(Transport):

@@ -34,9 +34,16 @@ class Client:
     def __init__(self, exchange: Exchange, http: aiohttp.ClientSession) -> None:
         self.exchange = exchange
         self.http = http
+        self.sockets: list[aiohttp.ClientWebSocketResponse] = []
 
     async def connect(self, path: str, **more: Any) -> aiohttp.ClientWebSocketResponse:
-        return await self.http.ws_connect(self.exchange.ws_url + path, max_msg_size=0, **more)
+        self.sockets.append(await self.http.ws_connect(self.exchange.ws_url + path, max_msg_size=0, **more))
+        return self.sockets[-1]
+
+    def release(self) -> None:
+        """Let go of all connections: aiohttp leaves one that was cut to the collector, which then warns."""
+        for socket in self.sockets:
+            socket._response.close()
 
     async def get(self, path: str, **more: Any) -> tuple[int, Any, Any]:
         """Status, headers and decoded body."""
@@ -90,6 +97,8 @@ def serve() -> Serve:
     @asynccontextmanager
     async def serve(params: SimParams | None = None, **more: Any) -> AsyncIterator[Client]:
         async with Exchange(params, **more) as exchange, aiohttp.ClientSession() as http:
-            yield Client(exchange, http)
+            client = Client(exchange, http)
+            yield client
+            client.release()
 
     return serve

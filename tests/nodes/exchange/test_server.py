@@ -105,6 +105,7 @@ async def test_a_disconnect_has_no_close_frame(serve: Any) -> None:
             pass
         assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
         assert ws.close_code == 1006
+        await ws.close()
         assert client.exchange.counters.disconnects == {"fault": 1}
         again = await client.connect(DEPTH)
         assert breaks(await read(again, 5)) == 0
