@@ -269,3 +269,4 @@ async def test_closing_twice_or_unused_does_nothing() -> None:
     transport = HttpTransport()
     await transport.close()
     await transport.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -261,6 +261,7 @@ async def test_pings_do_not_make_a_stream_fresh(listed, against, journal) -> Non
             for socket in listed.sockets:
                 await socket.ping(b"1")
             await asyncio.sleep(0)
+        assert {report.stream for report in journal.of(StreamStale)} == {"btcusdt@trade"}
 
 
 async def test_what_meets_a_dry_pool_is_offered_again(listed, against, collector, journal) -> None:
@@ -360,6 +361,7 @@ async def test_stopping_what_never_ran_does_nothing(make_context) -> None:
     source.pause()
     await source.stop()
     await source.stop()
+    assert (source.emitted, source.summary()["opened"], len(asyncio.all_tasks())) == (0, 0, 1)
 
 
 def test_without_symbols_it_runs_until_it_is_paused(virtually, make_context, scripted, collector) -> None:
