@@ -5,16 +5,18 @@
 
 An id is (stream, sequence); that of a merged event is its `merge_id`, which the events that went into the
 merge bear too and do not go by. The last `window` ids of a stream are remembered; a repeat among them is
-dropped as `duplicate`. Events of streams without numbers pass. Completes and fails with its source. Holds no
-event; memory is bounded by `window` numbers a stream.
+dropped as `duplicate`. One that comes again over a second of the exchange's time after the highest is
+no repeat: the exchange counts anew. Events of streams without numbers pass. Completes and fails with its
+source. Holds no event; memory is bounded by `window` numbers a stream.
 """
 
 import sys
 from collections import deque
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from flow.clock import NS_PER_S
 from flow.context import Context
 from flow.events.canonical import CanonicalEvent
 from flow.events.stream import EventType, Sequence, Stream
@@ -22,6 +24,9 @@ from flow.registry import Operator, operator
 from flow.stage import Machine, stage
 
 __all__ = ["DedupeParams", "Deduper", "dedupe"]
+
+ANEW_NS: Final = NS_PER_S
+"""So much later a number is no copy: those that come over two connections bear nearly the same time."""
 
 
 class DedupeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,9 +40,12 @@ def dedupe(params: DedupeParams, context: Context) -> Operator[CanonicalEvent, C
 
 
 class Seen:
-    """The last ids of a stream, and the highest number among them: a higher one needs no search."""
+    """The last ids of a stream, and the highest number among them: a higher one needs no search.
 
-    __slots__ = ("append", "highest", "is_merged", "is_numbered", "merge_ids", "recent")
+    `exchange_ts` is the time of the last number that rose.
+    """
+
+    __slots__ = ("append", "exchange_ts", "highest", "is_merged", "is_numbered", "merge_ids", "recent")
 
     def __init__(self, stream: Stream, window: int) -> None:
         self.recent: deque[int] = deque(maxlen=window)
@@ -46,6 +54,11 @@ class Seen:
         self.is_merged = stream.event_type is EventType.MERGED
         self.is_numbered = stream.sequence is not Sequence.NONE
         self.highest = sys.maxsize if self.is_merged else -1
+        self.exchange_ts = 0
+
+    def counts_anew(self, event: CanonicalEvent) -> bool:
+        """Whether a number that was seen is one of a new count."""
+        return self.exchange_ts > 0 and event.exchange_ts > self.exchange_ts + ANEW_NS
 
 
 class Deduper(Machine[CanonicalEvent, CanonicalEvent]):
@@ -67,6 +80,7 @@ class Deduper(Machine[CanonicalEvent, CanonicalEvent]):
                 sequence = event.sequence
                 if sequence > seen.highest:
                     seen.highest = sequence
+                    seen.exchange_ts = event.exchange_ts
                     seen.append(sequence)
                     continue
             except Exception as error:
@@ -87,6 +101,7 @@ class Deduper(Machine[CanonicalEvent, CanonicalEvent]):
             seen = self.seen[event.stream]
             if event.sequence > seen.highest:
                 seen.highest = event.sequence
+                seen.exchange_ts = event.exchange_ts
                 seen.append(event.sequence)
                 return True
             is_repeat = self.is_repeat(event, seen)
@@ -107,7 +122,10 @@ class Deduper(Machine[CanonicalEvent, CanonicalEvent]):
         if not seen.is_numbered:
             return False
         if event.sequence in seen.recent:
-            return True
+            if not seen.counts_anew(event):
+                return True
+            seen.recent.clear()
+            seen.exchange_ts = event.exchange_ts
         seen.append(event.sequence)
         seen.highest = sys.maxsize if seen.is_merged else max(seen.recent)
         return False

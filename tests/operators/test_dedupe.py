@@ -12,6 +12,7 @@ from reactivex import operators as ops
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
+from flow.clock import NS_PER_MS
 from flow.context import Context
 from flow.events import EventType, Sequence
 from flow.pool import Pools, release
@@ -61,6 +62,30 @@ def test_what_left_the_window_passes_again() -> None:
 @given(st.lists(st.integers(0, 12), max_size=60), st.integers(1, 6))
 def test_it_agrees_with_a_search_of_the_whole_window(numbers: list[int], window: int) -> None:
     assert unique(numbers, window=window) == naive(numbers, window)
+
+
+def timed(*events: tuple[int, int]) -> list[int]:
+    """What passes of (number, exchange's time in ms)."""
+    recorder, stream = Recorder(), make_stream()
+    source: Subject[Any] = Subject()
+    source.pipe(dedupe()).subscribe(recorder)
+    for number, at_ms in events:
+        source.on_next(make_event(number, stream, exchange_ts=at_ms * NS_PER_MS))
+    return values(recorder)
+
+
+def test_an_exchange_that_counts_anew_is_followed() -> None:
+    before, anew = [(1, 10), (2, 20), (3, 30)], [(1, 1031), (2, 1041), (2, 1041), (3, 1051)]
+    assert timed(*before, *anew) == [1, 2, 3, 1, 2, 3]
+
+
+def test_a_repeat_may_be_a_second_late() -> None:
+    assert timed((1, 10), (2, 20), (1, 1020), (2, 20)) == [1, 2]
+
+
+def test_without_the_exchanges_time_a_number_counts() -> None:
+    assert timed((1, 0), (2, 0), (1, 5000)) == [1, 2]
+    assert timed((1, 10), (2, 20), (1, 0)) == [1, 2]
 
 
 def test_streams_are_told_apart() -> None:
