@@ -62,14 +62,16 @@ class PoolError(FlowError):
 class PoolTimeout(PoolError):
     """No free object of `kind` within the time allowed. Backpressure: slow down and try again.
 
-    `left` says how many elements at the end of a run were not taken, and are to be offered again.
+    `left` says how many elements at the end of a run were not taken, and are to be offered again; `holders`,
+    in debug mode, where most of what is out was got.
     """
 
     left = 1
 
-    def __init__(self, kind: str, capacity: int, waited_ms: float = 0.0) -> None:
-        self.kind, self.capacity, self.waited_ms = kind, capacity, waited_ms
-        super().__init__(f"pool {kind}: all {capacity} objects are out (waited {waited_ms:g} ms)")
+    def __init__(self, kind: str, capacity: int, waited_ms: float = 0.0, holders: str = "") -> None:
+        self.kind, self.capacity, self.waited_ms, self.holders = kind, capacity, waited_ms, holders
+        most = f"; most of them: {holders}" if holders else ""
+        super().__init__(f"pool {kind}: all {capacity} objects are out (waited {waited_ms:g} ms){most}")
 
 
 class OwnershipBug(PoolError):

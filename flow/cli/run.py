@@ -66,6 +66,7 @@ def _options(args: Namespace) -> RunOptions:
         speed=getattr(args, "speed", 1.0),
         duration_s=args.duration,
         max_frames=args.max_frames,
+        debug_pools=args.debug_pools,
     )
 
 

@@ -67,6 +67,12 @@ class WsFrame:
     def connection_id(self) -> int:
         return self.connection.connection_id
 
+    def own(self) -> WsFrame:
+        """An ordinary copy that belongs to the caller."""
+        copy = WsFrame(self.connection)
+        copy.payload, copy.message_type, copy.received_at = self.payload, self.message_type, self.received_at
+        return copy
+
     def reset(self) -> None:
         """Clear every field but the key (`connection`)."""
         self.payload = b""

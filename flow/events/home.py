@@ -26,4 +26,6 @@ class Home(Protocol):
 
 def refuse_put(item: object) -> NoReturn:
     """Raises `DoublePut`: the object has no home, so it was put already, or never taken from a pool."""
-    raise DoublePut(f"put of a {type(item).__name__} that is already in its pool, or in none")
+    key = getattr(item, "stream", None) or getattr(item, "connection", None)
+    name = type(item).__name__ + (f" of {key!r}" if key is not None else "")
+    raise DoublePut(f"put of a {name} that is already in its pool, or in none")

@@ -31,6 +31,8 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     max_frames: int | None = None
     drain_s: float = 5.0
     seed: int | None = None
+    debug_pools: bool = False
+    """Poison what was put back to a pool, and name places when ownership goes wrong; some times slower."""
 
     @property
     def mode(self) -> Mode:

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from flow.clock import cpu_s, monotonic_s, wall_ns
 from flow.component import Component, Consumer, Transform
 from flow.context import Context
-from flow.errors import FlowError, OwnershipBug
+from flow.errors import DoublePut, FlowError, OwnershipBug
 from flow.graph.spec import GraphSpec
 from flow.pool import Pools
 from flow.registry import Registry
@@ -28,12 +29,14 @@ from flow.registry import registry as default_registry
 from flow.runtime.options import Backend, RunOptions
 from flow.runtime.topology import Topology, build
 from flow.runtime.virtual_time import VirtualTimeLoop, VirtualTimeScheduler
+from flow.stage import ObserverRaised
 from flow.telemetry.dead_letters import DeadLetters
-from flow.telemetry.occurrences import Telemetry
+from flow.telemetry.occurrences import ObjectPutTwice, Telemetry
 
 __all__ = ["GraphRun"]
 
 log = logging.getLogger("flow.run")
+Group = BaseExceptionGroup[BaseException]
 LoopErrorHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
@@ -93,7 +96,7 @@ class GraphRun:
         self.context = self._make_context(loop)
         await self._start_backends(loop)
         self.started_ns = self.context.clock()
-        self.topology = build(self.spec, self.context, self.registry, self.observed)
+        self.topology = build(self.spec, self.context, self.registry, self.observed, self.fail)
         if self.on_built is not None:
             self.on_built(self.topology)
         for node_id, component in self.topology.components(Consumer):
@@ -120,7 +123,7 @@ class GraphRun:
             "seed": self.options.seed,
         }
         return Context(
-            pools=Pools(self.spec.pools),
+            pools=self._make_pools(loop),
             dead_letters=DeadLetters(),
             telemetry=self.telemetry,
             clock=loop.clock if is_virtual else wall_ns,
@@ -128,6 +131,19 @@ class GraphRun:
             mode=self.options.mode,
             refs=refs,
         )
+
+    def _make_pools(self, loop: asyncio.AbstractEventLoop) -> Pools:
+        """Pools whose bugs end the run, whatever catches them on their way."""
+        pools, own_thread = Pools(self.spec.pools, is_debug=self.options.debug_pools), threading.get_ident()
+
+        def found(bug: OwnershipBug) -> None:
+            if threading.get_ident() == own_thread:
+                self.fail(bug)
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(self.fail, bug)
+
+        pools.bug_listeners.append(found)
+        return pools
 
     async def _start_backends(self, loop: asyncio.AbstractEventLoop) -> None:
         wanted = {"simulated": "sim", "replay": "replay"}.get(self.options.mode)
@@ -161,19 +177,23 @@ class GraphRun:
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What a timer raised has nobody to be raised to; a bug of ownership among it ends the run."""
         error = context.get("exception")
-        if isinstance(error, OwnershipBug):
+        if error is not None and bug_in(error) is not None:
             self.fail(error)
-        if self._outer_handler is not None:
+        elif self._outer_handler is not None:
             self._outer_handler(loop, context)
         else:
             loop.default_exception_handler(context)
 
     def fail(self, error: BaseException) -> None:
-        """End the run with a failure: the first one counts."""
-        if self.failure is None:
-            self.failure = error
-            if isinstance(error, OwnershipBug):
-                log.error("a bug in the ownership of pooled objects ends the graph: %s", error)
+        """End the run with a failure: the first one counts, but a bug of ownership before all others."""
+        bug = bug_in(error)
+        if bug is None:
+            self.failure = self.failure or (error.error if isinstance(error, ObserverRaised) else error)
+        elif not isinstance(self.failure, OwnershipBug):
+            self.failure = bug
+            log.error("a bug in the ownership of pooled objects ends the graph: %s", bug)
+            if isinstance(bug, DoublePut):
+                self.telemetry.report("", ObjectPutTwice(str(bug)))
         self.request_stop()
 
     def request_stop(self) -> None:
@@ -208,7 +228,7 @@ class GraphRun:
             self._report_left_out()
 
     async def _drain(self) -> None:
-        deadline = monotonic_s() + self.options.drain_s
+        deadline = asyncio.get_running_loop().time() + self.options.drain_s
         if not hasattr(self, "topology"):
             return
         for _, output in self.topology.sources:
@@ -217,17 +237,19 @@ class GraphRun:
         for _, output in self.topology.sources:
             try:
                 output.on_completed()
-            except Exception as error:
+            except (Exception, ObserverRaised) as error:
                 self.fail(error)
         for port in self.topology.letter_ports:
             port.complete()
         await self._finish(self._delivery_tasks, deadline)
+        for delivery in self.topology.deliveries.values():
+            delivery.close()
 
     async def _finish(self, tasks: dict[str, asyncio.Task[None]], deadline: float) -> None:
         """Wait for tasks until the deadline, then cancel those that are left."""
-        pending = [task for task in tasks.values() if not task.done()]
+        loop, pending = asyncio.get_running_loop(), [task for task in tasks.values() if not task.done()]
         if pending:
-            await asyncio.wait(pending, timeout=max(0.0, deadline - monotonic_s()))
+            await asyncio.wait(pending, timeout=max(0.0, deadline - loop.time()))
         for task in pending:
             if not task.done():
                 log.warning("%s did not end within the drain of %g s", task.get_name(), self.options.drain_s)
@@ -238,7 +260,8 @@ class GraphRun:
         try:
             await component.stop()
         except Exception as error:
-            log.error("%s could not be stopped: %s", type(component).__name__, error)
+            if bug_in(error) is None:
+                log.error("%s could not be stopped: %s", type(component).__name__, error)
             self.fail(error)
 
     def _report_left_out(self) -> None:
@@ -247,3 +270,19 @@ class GraphRun:
         for kind, pool in self.context.pools.by_kind.items():
             if pool.out:
                 log.error("%d of pool %s were not returned: %s", pool.out, kind, pool.whereabouts())
+                for line in pool.left_out():
+                    log.error("not returned: %s", line)
+
+
+def bug_in(error: BaseException) -> OwnershipBug | None:
+    """The bug of ownership that an error is, carries, or was raised in answer to."""
+    chain = [error]
+    for one in chain:
+        if isinstance(one, OwnershipBug):
+            return one
+        inner = [one.__cause__, one.__context__, one.error if isinstance(one, ObserverRaised) else None]
+        inner += cast(Group, one).exceptions if isinstance(one, BaseExceptionGroup) else ()
+        chain += [
+            found for found in inner if found is not None and not any(found is known for known in chain)
+        ]
+    return None

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow.errors import DoublePut, ForeignPut, OwnershipBug, PoolTimeout, WrongThread
-from flow.events import Connection, PooledEvent, ProviderRaw, WsFrame
+from flow.events import PooledEvent, ProviderRaw, WsFrame
 from flow.pool import Pool, Pools, PoolSettings, Shelf, release
 from flow.testing import assert_nothing_out, make_event, make_stream
 
@@ -20,27 +20,22 @@ def event_pool(capacity: int = 3, *, is_off: bool = False) -> Pool[PooledEvent]:
     return Pool("CanonicalEvent", PooledEvent, capacity, is_off=is_off)
 
 
-@pytest.mark.parametrize(
-    ("kind", "key_field", "key"),
-    [
-        (PooledEvent, "stream", make_stream()),
-        (ProviderRaw, "stream", make_stream()),
-        (WsFrame, "connection", Connection("binance", 1)),
-    ],
-)
-def test_a_put_clears_every_field_but_the_key(kind: type[Any], key_field: str, key: Any) -> None:
-    fresh, used = kind(key), kind(key)
-    fields = [name for parent in kind.__mro__ for name in getattr(parent, "__slots__", ())]
-    assert key_field in fields
-    assert "home" in fields
-    for name in fields:
-        if name != key_field:
-            setattr(used, name, object())
-    used.home = shelf = Pool("any", kind).shelf(key)
+def test_a_put_and_a_reset_clear_every_field_but_the_key(pooled: Any) -> None:
+    fresh, used, reset = (pooled.kind(pooled.key) for _ in range(3))
+    assert {pooled.key_field, "home"} < set(pooled.fields)
+    for name in set(pooled.fields) - {pooled.key_field}:
+        setattr(used, name, object())
+        if name != "home":
+            setattr(reset, name, object())
+    used.home = shelf = Pool("any", pooled.kind).shelf(pooled.key)
     used.put()
+    reset.reset()
     assert (list(shelf), shelf.puts) == ([used], 1)
-    assert {name: getattr(used, name) for name in fields} == {name: getattr(fresh, name) for name in fields}
-    assert getattr(used, key_field) is key
+    for cleared in (used, reset):
+        assert [getattr(cleared, name) for name in pooled.fields] == [
+            getattr(fresh, name) for name in pooled.fields
+        ]
+        assert getattr(cleared, pooled.key_field) is pooled.key
     assert not hasattr(used, "__dict__"), "a field without a slot would escape this test"
 
 
@@ -227,10 +222,11 @@ async def test_a_cancelled_waiter_costs_nothing() -> None:
 
 def test_a_pool_belongs_to_the_thread_that_made_it() -> None:
     pool = event_pool()
+    shelf = pool.shelf(make_stream())
     raised: list[Exception] = []
 
     def intrude() -> None:
-        for touch in (lambda: pool.shelf(make_stream()), lambda: asyncio.run(pool.wait_free())):
+        for touch in (lambda: pool.shelf(make_stream()), shelf.get, lambda: asyncio.run(pool.wait_free())):
             try:
                 touch()
             except OwnershipBug as error:
@@ -239,7 +235,8 @@ def test_a_pool_belongs_to_the_thread_that_made_it() -> None:
     thread = threading.Thread(target=intrude)
     thread.start()
     thread.join()
-    assert [type(error) for error in raised] == [WrongThread, WrongThread]
+    assert [type(error) for error in raised] == [WrongThread] * 3
+    assert pool.made == 0
 
 
 def test_a_pool_that_is_off_gives_fresh_objects_that_are_nobodys() -> None:
@@ -276,9 +273,9 @@ def test_nothing_out_finds_what_is_out_and_what_was_never_taken() -> None:
         assert_nothing_out(pools)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 9)), max_size=200))
-def test_whatever_is_done_the_books_are_right(steps: list[tuple[bool, int, int]]) -> None:
-    pool = event_pool(5)
+@given(st.booleans(), st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 9)), max_size=200))
+def test_whatever_is_done_the_books_are_right(is_debug: bool, steps: list[tuple[bool, int, int]]) -> None:
+    pool = Pool("CanonicalEvent", PooledEvent, 5, is_debug=is_debug)
     shelves: list[Shelf[PooledEvent]] = [pool.shelf(make_stream()) for _ in range(4)]
     out: list[PooledEvent] = []
     for is_get, key, position in steps:
@@ -296,3 +293,4 @@ def test_whatever_is_done_the_books_are_right(steps: list[tuple[bool, int, int]]
         assert figures["gets"] - figures["puts"] == figures["out"] == pool.out == len(out)
         assert pool.free_count == 5 - len(out)
         assert pool.made <= 5
+        assert sum(map(len, pool.shelves.values())) == pool.made - len(out)

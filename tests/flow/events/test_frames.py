@@ -14,6 +14,15 @@ def test_a_frame_names_its_connection() -> None:
     assert repr(frame.connection) == "Connection(kraken#3)"
 
 
+def test_a_copy_of_a_frame_outlives_its_reset() -> None:
+    frame = WsFrame(Connection("kraken", 3))
+    frame.payload, frame.message_type, frame.received_at = b"{}", "binary", 7
+    copy = frame.own()
+    frame.reset()
+    assert (copy.connection, copy.payload, copy.message_type) == (frame.connection, b"{}", "binary")
+    assert (copy.received_at, copy.home) == (7, None)
+
+
 def test_a_raw_names_its_stream() -> None:
     raw = ProviderRaw(make_stream(provider="coinbase", channel="matches"))
     assert (raw.provider, raw.stream_name) == ("coinbase", "matches")
