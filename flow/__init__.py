@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Terminal,
     )
     from flow.events.canonical import CanonicalEvent, OwnedEvent, PooledEvent
+    from flow.events.merged import MergedEvent
     from flow.events.stream import EventType, Sequence, Stream
     from flow.graph.draw import mermaid
     from flow.graph.load import lint, load, load_data
@@ -54,6 +55,7 @@ __all__ = [
     "FlowError",
     "GraphError",
     "GraphSpec",
+    "MergedEvent",
     "Occurrence",
     "Operator",
     "OwnedEvent",
@@ -93,6 +95,7 @@ _HOMES = {
         *("PoolTimeout", "ProviderError", "Retryable", "Terminal"),
     ),
     "flow.events.canonical": ("CanonicalEvent", "OwnedEvent", "PooledEvent"),
+    "flow.events.merged": ("MergedEvent",),
     "flow.events.stream": ("EventType", "Sequence", "Stream"),
     "flow.graph.draw": ("mermaid",),
     "flow.graph.load": ("lint", "load", "load_data"),

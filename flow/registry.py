@@ -13,7 +13,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from reactivex import Observable
@@ -77,6 +77,14 @@ class NodeSpec:
     origin: str = ""
     carries_critical: bool = False
     """Critical events (execution reports, control replies) enter the graph here."""
+    watches: bool = False
+    """May read pooled objects beside their one owner: it looks at them during the call, keeps copies, and
+    leaves them as they are. Its machine guards itself and has `watch_many` for that, beside `add_many`."""
+
+    @property
+    def makes_pooled(self) -> bool:
+        """Whether it takes objects from a pool itself: as a source, or as it changes the type."""
+        return self.pooled and not self.shares and (self.kind == "source" or self.input != self.output)
 
 
 @dataclass(slots=True)
@@ -137,6 +145,9 @@ def _written_at(factory: Callable[..., Any]) -> tuple[str, int] | None:
     return None if code is None else (os.path.realpath(code.co_filename), code.co_firstlineno)
 
 
+_RETURNS: Final = "Operator[In, Out], Source[Out], Transform[In, Out] or Consumer[In]"
+
+
 def _ports(factory: Callable[..., Any], returned: Any) -> tuple[Kind, Any, Any]:
     origin: Any = get_origin(returned)
     args: Any = get_args(returned)
@@ -152,10 +163,7 @@ def _ports(factory: Callable[..., Any], returned: Any) -> tuple[Kind, Any, Any]:
         return kind, args[0], None
     if kind == "transform":
         return kind, args[0], args[1]
-    raise RegistryError(
-        f"{_origin(factory)} must be annotated to return Operator[In, Out], Source[Out], Transform[In, Out] "
-        f"or Consumer[In], not {returned!r}"
-    )
+    raise RegistryError(f"{_origin(factory)} must be annotated to return {_RETURNS}, not {returned!r}")
 
 
 def spec_of(
@@ -166,18 +174,25 @@ def spec_of(
     shares: bool = False,
     loss: Loss = "nothing",
     carries_critical: bool = False,
+    watches: bool = False,
 ) -> NodeSpec:
     """Read a factory's annotations. Raises `RegistryError` where they do not say what is needed."""
+    if watches and not pooled:
+        raise RegistryError(f"{_origin(factory)} watches pooled objects, so it must be pooled itself")
     try:
         hints = get_type_hints(factory)
     except NameError as error:
         raise RegistryError(f"the annotations of {_origin(factory)} can't be read: {error}") from error
     parameters = list(inspect.signature(factory).parameters)
     params = hints.get(parameters[0]) if len(parameters) == 2 else None
-    if not (isinstance(params, type) and issubclass(params, msgspec.Struct)) or "return" not in hints:
+    if not (isinstance(params, type) and issubclass(params, msgspec.Struct)):
         raise RegistryError(
             f"{_origin(factory)} must be annotated as (params: SomeStruct, context: Context) -> ..."
         )
+    if "return" not in hints:
+        raise RegistryError(f"{_origin(factory)} must be annotated to return {_RETURNS}")
+    if loss not in get_args(Loss):
+        raise RegistryError(f"{_origin(factory)}: loss is one of {', '.join(get_args(Loss))}, not {loss!r}")
     kind, takes, gives = _ports(factory, hints["return"])
     return NodeSpec(
         name=name,
@@ -192,6 +207,7 @@ def spec_of(
         doc=inspect.getdoc(factory) or "",
         origin=_origin(factory),
         carries_critical=carries_critical,
+        watches=watches,
     )
 
 
@@ -222,6 +238,9 @@ class Decorator(Protocol):
 
 
 def _register(kinds: tuple[Kind, ...], name: str, **flags: Any) -> Decorator:
+    if callable(name):
+        raise RegistryError(f'{_origin(name)} is registered under no name; write @operator("name")')
+
     def decorate(factory: Callable[[P, Context], Made], /) -> Factory[P, Made]:
         spec = spec_of(name, factory, **flags)
         if spec.kind not in kinds:
@@ -239,9 +258,10 @@ def operator(
     shares: bool = False,
     loss: Loss = "nothing",
     carries_critical: bool = False,
+    watches: bool = False,
 ) -> Decorator:
     """Register a factory of operators under the name that YAML uses."""
-    flags: dict[str, Any] = {"pooled": pooled, "shares": shares, "loss": loss}
+    flags: dict[str, Any] = {"pooled": pooled, "shares": shares, "loss": loss, "watches": watches}
     return _register(("operator",), name, carries_critical=carries_critical, **flags)
 
 

@@ -1,16 +1,19 @@
-"""Who receives what: the routing table of one graph.
+"""Who receives what, and what is merged: the tables of one graph that change while it runs.
 
-Keys are (symbol, provider), either may be `*`. Every change raises `version`; `route` stamps it on each event
-and `fan-out-clone` looks the audience up. A consumer without an entry of its own receives everything.
+`RoutingTable`: keys are (symbol, provider), either may be `*`. Every change raises `version`; `route` stamps
+it on each event and `fan-out-clone` looks the audience up. A consumer without an entry of its own receives
+everything. `MergeTable`: keys are (symbol, event type), the symbol may be `*`; `window-merge` looks it up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from flow.events.stream import CRITICAL, Stream
+from flow.errors import ConfigurationError
+from flow.events.merged import MERGEABLE
+from flow.events.stream import CRITICAL, EventType, Stream
 
-__all__ = ["EVERY", "RoutingTable"]
+__all__ = ["EVERY", "MergeTable", "RoutingTable", "merge_table", "routing_table"]
 
 EVERY = "*"
 Key = tuple[str, str]
@@ -69,3 +72,40 @@ class RoutingTable:
 def routing_table(_: object) -> RoutingTable:
     """The factory that a graph's context takes: `context.service("routing", routing_table)`."""
     return RoutingTable()
+
+
+class MergeTable:
+    """Which events are merged across providers. Changes are idempotent: one that changes nothing is told to
+    nobody."""
+
+    def __init__(self) -> None:
+        self.keys: set[tuple[str, EventType]] = set()
+        self.listeners: list[Callable[[], None]] = []
+        """Called after each change."""
+
+    def subscribe(self, symbol: str, event_type: EventType) -> None:
+        """Let a type of a symbol be merged. Raises `ConfigurationError` for types that never are."""
+        if event_type not in MERGEABLE:
+            raise ConfigurationError(f"{event_type} is never merged")
+        if (symbol, event_type) not in self.keys:
+            self.keys.add((symbol, event_type))
+            self._changed()
+
+    def unsubscribe(self, symbol: str, event_type: EventType) -> None:
+        """Take a key back; what another key names is merged on."""
+        if (symbol, event_type) in self.keys:
+            self.keys.remove((symbol, event_type))
+            self._changed()
+
+    def merges(self, symbol: str, event_type: EventType) -> bool:
+        """Whether events of a type of a symbol are merged."""
+        return (symbol, event_type) in self.keys or (EVERY, event_type) in self.keys
+
+    def _changed(self) -> None:
+        for listener in [*self.listeners]:
+            listener()
+
+
+def merge_table(_: object) -> MergeTable:
+    """The factory that a graph's context takes: `context.service("merges", merge_table)`."""
+    return MergeTable()

@@ -2,6 +2,7 @@
 
 from flow.events.canonical import CanonicalEvent, OwnedEvent, PooledEvent
 from flow.events.frames import Arrival, Connection, ProviderRaw, WsFrame
+from flow.events.merged import Merged, MergedEvent
 from flow.events.orders import ExecReport, OrderState
 from flow.events.payloads import (
     BestQuote,
@@ -31,6 +32,8 @@ __all__ = [
     "Lane",
     "Level",
     "Levels",
+    "Merged",
+    "MergedEvent",
     "OrderState",
     "OwnedEvent",
     "Payload",

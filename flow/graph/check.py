@@ -1,12 +1,15 @@
 """What must hold of a graph as a whole; every fault, each with its place.
 
-- An input names a node that is there, and a port that it has; sources take none, everything else at least
-one. - What a port gives is what the next one takes. A type variable stands for what comes in. - No cycles.
-Nothing is emitted that nobody reads. - A pooled object has one owner: only a node that `shares` may have
-several subscribers. - From a node that carries critical events no path leads through one that may lose
-anything, nor through a   mailbox that drops. - A mailbox stands in front of a consumer, or in front of
-operators that lead to consumers only, behind the   fan-out; a path has one at most. `block` stops the
-sources, so only a graph with `mode: replay` may have it.
+An input names a node that is there, and a port that it has; sources take none, everything else at least one.
+What a port gives is what the next one takes; a type variable stands for what comes in. There are no cycles,
+and nothing is emitted that nobody reads.
+
+A pooled object has one owner: only a node that `shares` may have several subscribers, and those that only
+watch come beside the owner. From a node that carries critical events no path leads through one that may lose
+anything, nor through a mailbox that drops; where a watcher looks on, they go on with their owner.
+
+A mailbox stands in front of a consumer, or in front of operators that lead to consumers only, behind the
+fan-out; a path has one at most. `block` stops the sources, so only a graph with `mode: replay` may have it.
 """
 
 from __future__ import annotations
@@ -138,7 +141,7 @@ def _say_misfit(wiring: Wiring, entry: NodeEntry, item: InputSpec, given: Any, k
 def _check_sharing(wiring: Wiring) -> None:
     sharing = sorted(known.name for known in wiring.registry.operators() if known.shares)
     for name in wiring.pooled():
-        edges = wiring.readers[name]
+        edges = wiring.owners(name)
         if len(edges) > 1:
             readers = named([entry.id for entry, _ in edges], ", ")
             wiring.say(
@@ -146,6 +149,15 @@ def _check_sharing(wiring: Wiring) -> None:
                 f"{quoted(name)} gives pooled objects, which have one owner, but {len(edges)} nodes read it "
                 f"({readers}); put a {sharing[0] if sharing else 'fan-out-clone'} between",
                 edges[1][1],
+            )
+        if not edges and wiring.readers[name] and wiring.is_whole:
+            watcher, item = wiring.readers[name][0]
+            watchers = named([entry.id for entry, _ in wiring.readers[name]], ", ")
+            wiring.say(
+                watcher,
+                f"{quoted(name)} gives pooled objects, which have one owner, but who reads it only watches "
+                f"({watchers}); let another node take them, such as the one that reads {quoted(watcher.id)}",
+                item,
             )
 
 
@@ -157,6 +169,8 @@ def _check_critical(wiring: Wiring) -> None:
     for name in waiting:
         for entry, item in wiring.readers[name]:
             known = wiring.known.get(entry.id)
+            if wiring.is_watched(entry.id, name):
+                continue
             if item.mailbox is not None and item.mailbox.when_full in DROPPING:
                 could = f"which a mailbox that may {item.mailbox.when_full} could lose"
                 wiring.say(

@@ -28,7 +28,8 @@ RESERVED: Final = frozenset(
 
 def mermaid(spec: GraphSpec, registry: Registry) -> str:
     """A flowchart from left to right. Sources are rounded, components that transform have double sides,
-    consumers are hexagons; edges name their mailbox, and those of dead letters are dotted."""
+    consumers are hexagons; edges name their mailbox, and those of dead letters and of watchers are dotted."""
+    wiring = Wiring(spec, registry, Faults(spec.file))
     names = _names(spec)
     lines = ["flowchart LR"]
     for name, entry in spec.nodes.items():
@@ -37,7 +38,7 @@ def mermaid(spec: GraphSpec, registry: Registry) -> str:
         lines.append(f"    {names[name]}{left}{_label(entry)}{right}")
     for name, entry in spec.nodes.items():
         lines += [
-            f"    {names[item.source]} {_arrow(item)} {names[name]}"
+            f"    {names[item.source]} {_arrow(item, wiring, name)} {names[name]}"
             for item in entry.inputs
             if item.source in names
         ]
@@ -60,11 +61,14 @@ def _escaped(text: str) -> str:
     return re.sub(r"[^\w .\-]", lambda match: f"#{ord(match.group())};", text)
 
 
-def _arrow(item: InputSpec) -> str:
+def _arrow(item: InputSpec, wiring: Wiring, reader: str) -> str:
     parts = [] if item.port == "out" else [item.port]
+    is_watched = item.port == "out" and wiring.is_watched(reader, item.source)
+    if is_watched:
+        parts.append("watches")
     if item.mailbox is not None:
         parts.append(f"mailbox {item.mailbox.capacity}, {item.mailbox.when_full}")
-    line = "-.->" if item.port == "dead_letters" else "-->"
+    line = "-.->" if is_watched or item.port == "dead_letters" else "-->"
     return f'{line}|"{"<br/>".join(parts)}"|' if parts else line
 
 
@@ -76,7 +80,11 @@ def line(spec: GraphSpec, registry: Registry) -> str:
     for name in wiring.order:
         ways: list[list[str]] = [
             [],
-            *(best[item.source] for item in wiring.feeds[name] if item.port == "out"),
+            *(
+                best[item.source]
+                for item in wiring.feeds[name]
+                if item.port == "out" and not wiring.is_watched(name, item.source)
+            ),
         ]
         best[name] = [*max(ways, key=len), name]
     if not best:

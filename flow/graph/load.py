@@ -18,6 +18,7 @@ from flow.graph.sections import NodeReader, mapping_of, read_mode, read_name, re
 from flow.graph.source_file import read_text
 from flow.graph.spec import IDENTIFIER, GraphSpec
 from flow.graph.tree import Faults, Tree, kind_of, quoted
+from flow.graph.trial import trial
 from flow.graph.variables import Variables
 from flow.graph.yaml_source import parse
 from flow.plugins import PluginFault, load_installed, load_plugins
@@ -78,14 +79,14 @@ def lint(
     environ: Mapping[str, str] = os.environ,
     registry: Registry = common_registry,
 ) -> list[Fault]:
-    """Every fault of a graph, in file order; [] for a good one. Never raises."""
+    """Every fault of a graph, in file order; [] for a good one. Never raises. Where nothing else is wrong,
+    each operator is made once, to see that it can be."""
     try:
-        load(source, text=text, sets=sets, environ=environ, registry=registry)
+        return trial(load(source, text=text, sets=sets, environ=environ, registry=registry), registry)
     except GraphError as error:
         return error.faults
     except Exception as error:  # a bug of a plugin's types must not hide the other files of a `flow lint`
         return [Fault(str(source), 0, 0, f"{type(error).__name__}: {error}")]
-    return []
 
 
 def _finished(spec: GraphSpec | None, faults: Faults) -> GraphSpec:

@@ -26,9 +26,14 @@ def check_mailboxes(wiring: Wiring) -> None:
             behind[name] = ways[0]
             _check_behind(wiring, name, ways[0], boxed)
             continue
+        watched = [item for item in boxed if wiring.is_watched(name, item.source)]
+        for item in watched:
+            message = f"it watches {quoted(item.source)} from inside of the call: no mailbox stands between"
+            wiring.say(wiring.spec.nodes[name], message, item)
+        boxed = [item for item in boxed if item not in watched]
         _check_boxed(wiring, name, boxed, leads_on=name not in ends)
         is_consumer = known is not None and known.kind == "consumer"
-        if name in ends and (boxed or is_consumer or any(_is_shared(wiring, item) for item in items)):
+        if name in ends and (boxed or is_consumer or any(_is_shared(wiring, name, item) for item in items)):
             behind[name] = name
 
 
@@ -65,10 +70,13 @@ def _check_boxed(wiring: Wiring, name: str, boxed: list[InputSpec], *, leads_on:
             wiring.say(entry, "all inputs of a node share one mailbox, but two are described", item)
 
 
-def _is_shared(wiring: Wiring, item: InputSpec) -> bool:
+def _is_shared(wiring: Wiring, name: str, item: InputSpec) -> bool:
     source = wiring.known.get(item.source)
-    shares = source is not None and source.shares
-    return item.port == "dead_letters" or shares or len(wiring.readers[item.source]) > 1
+    if item.port == "dead_letters" or (source is not None and source.shares):
+        return True
+    if wiring.is_watched(name, item.source):
+        return False
+    return len(wiring.owners(item.source) or wiring.readers[item.source]) > 1
 
 
 def _ends(wiring: Wiring) -> set[str]:

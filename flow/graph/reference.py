@@ -52,7 +52,8 @@ def _ports(spec: NodeSpec) -> str:
 def _remarks(spec: NodeSpec) -> list[str]:
     shares = "Gives each subscriber an element of its own: any number may read it." if spec.shares else ""
     critical = "Critical events enter the graph here." if spec.carries_critical else ""
-    return [" ".join(text for text in (LOSSES[spec.loss], shares, critical) if text)]
+    watches = "May read pooled objects beside their owner: it keeps copies." if spec.watches else ""
+    return [" ".join(text for text in (LOSSES[spec.loss], shares, watches, critical) if text)]
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

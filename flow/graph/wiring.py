@@ -110,17 +110,29 @@ class Wiring:
                 yield cycle[first:] + cycle[:first]
             done.update(way)
 
-    def pooled(self) -> set[str]:
-        """The nodes whose `out` gives pooled objects, which have one owner.
+    def owners(self, name: str) -> list[Edge]:
+        """The edges that leave a node's `out` to those who get its objects: all but those that only watch."""
+        return [edge for edge in self.readers[name] if not self._watches(edge[0].id)]
 
-        A node makes them itself where it is a source or changes the type; else it passes on what it gets.
-        """
+    def is_watched(self, name: str, source: str) -> bool:
+        """Whether a node only watches what `source` gives, as another node owns it."""
+        known = self.known.get(source)
+        shares = known is not None and known.shares
+        return self._watches(name) and not shares and bool(self.owners(source))
+
+    def _watches(self, name: str) -> bool:
+        known = self.known.get(name)
+        return known is not None and known.watches
+
+    def pooled(self) -> set[str]:
+        """The nodes whose `out` gives pooled objects, which have one owner: made there, or passed on."""
         found: set[str] = set()
         for name in self.order:
             known = self.known.get(name)
             if known is None or not known.pooled or known.shares:
                 continue
-            makes = known.kind == "source" or known.input != known.output
-            if makes or any(item.port == "out" and item.source in found for item in self.feeds[name]):
+            if known.makes_pooled or any(
+                item.port == "out" and item.source in found for item in self.feeds[name]
+            ):
                 found.add(name)
         return found

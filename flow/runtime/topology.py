@@ -20,9 +20,18 @@ from flow.graph.spec import GraphSpec, InputSpec, MailboxSpec, NodeEntry
 from flow.registry import Kind, NodeSpec, Registry
 from flow.runtime.delivery import Delivery, Drained
 from flow.runtime.mailbox import Gate, Mailbox
-from flow.runtime.vertex import Inlet, Vertex
-from flow.runtime.wiring import Counted, DeadLetterPort, Joined, Shared, SourceOutput, Tapped, TransformOutput
-from flow.stage import Fusable, OnCompleted, OnNext, SharedOutput, Stage, connect
+from flow.runtime.tee import Tee, Watched
+from flow.runtime.vertex import Branch, Inlet, Vertex
+from flow.runtime.wiring import (
+    Counted,
+    DeadLetterPort,
+    Joined,
+    Shared,
+    SourceOutput,
+    Tapped,
+    TransformOutput,
+)
+from flow.stage import Fusable, OnCompleted, OnError, OnNext, SharedOutput, Stage, connect
 from flow.telemetry.ledger import Edge
 
 __all__ = ["Topology", "build"]
@@ -30,13 +39,18 @@ __all__ = ["Topology", "build"]
 SHAPES: Final[dict[Kind, type[Any]]] = {"source": Source, "transform": Transform, "consumer": Consumer}
 
 
+def _unexpected(error: Exception) -> None:
+    raise error
+
+
 class Topology:
     """The wired graph. Built by `build`, run by `flow.runtime.run`."""
 
-    def __init__(self, spec: GraphSpec, context: Context, registry: Registry) -> None:
+    def __init__(self, spec: GraphSpec, context: Context, registry: Registry, on_failure: OnError) -> None:
         self.spec = spec
         self.context = context
         self.registry = registry
+        self.on_failure = on_failure
         self.gate: Gate = context.service("gate", lambda _: Gate())
         self.vertices: dict[str, Vertex] = {}
         self.deliveries: dict[str, Delivery] = {}
@@ -90,14 +104,19 @@ def _readers(spec: GraphSpec) -> dict[str, list[str]]:
 
 
 def build(
-    spec: GraphSpec, context: Context, registry: Registry, observed: frozenset[str] = frozenset()
+    spec: GraphSpec,
+    context: Context,
+    registry: Registry,
+    observed: frozenset[str] = frozenset(),
+    on_failure: OnError = _unexpected,
 ) -> Topology:
-    """Make and wire every node. `observed` names nodes whose output somebody outside will see as well.
+    """Make and wire every node. `observed` names nodes whose output somebody outside will see as well;
+    `on_failure` is told of a stream that failed, as those of stock operators may.
 
     Raises `GraphError` for what only shows when a node is made: an unknown codec, an object that can't be
     imported.
     """
-    topology = Topology(spec, context, registry)
+    topology = Topology(spec, context, registry, on_failure)
     sources = {node_id: [given.source for given in entry.inputs] for node_id, entry in spec.nodes.items()}
     for node_id in TopologicalSorter(sources).static_order():
         _make(topology, spec.nodes[node_id], is_observed=node_id in observed)
@@ -105,7 +124,7 @@ def build(
         if vertex.is_boundary:
             _wire_mailbox(topology, vertex)
         if vertex.delivery is not None and not vertex.is_boundary:
-            _wire_chain_end(vertex, vertex.delivery)
+            _wire_chain_end(topology, vertex, vertex.delivery)
     return topology
 
 
@@ -114,7 +133,7 @@ def _make(topology: Topology, entry: NodeEntry, *, is_observed: bool) -> None:
     context = topology.context.for_node(entry.id)
     vertex = topology.vertices[entry.id] = Vertex(entry.id, spec)
     made = _made(topology, entry, spec, context)
-    vertex.inlets = [_inlet(topology, given) for given in entry.inputs]
+    vertex.inlets = [_inlet(topology, given, spec, context) for given in entry.inputs]
     _place_mailbox(topology, vertex, entry, getattr(made, "folds", None))
     source = _source(vertex)
     if spec.kind == "source":
@@ -133,7 +152,11 @@ def _make(topology: Topology, entry: NodeEntry, *, is_observed: bool) -> None:
         return
     if is_observed:
         vertex.output = vertex.tapped = Tapped(vertex.output)
-    if len(topology.readers.get(entry.id, [])) > 1:
+    readers = topology.readers.get(entry.id, [])
+    owners = [reader for reader in readers if not topology.spec_of(reader).watches]
+    if owners and len(owners) < len(readers):
+        vertex.output = vertex.tee = Tee(vertex.output)
+    if len(owners or readers) > 1:
         vertex.output = Shared(vertex.output)
 
 
@@ -141,8 +164,9 @@ def _made(topology: Topology, entry: NodeEntry, spec: NodeSpec, context: Context
     """What the factory makes. What it raises is a fault of the graph, at the node's place."""
     try:
         made = spec.factory(entry.params, context)
-        if not isinstance(made, SHAPES.get(spec.kind, object)):
-            raise FlowError(f"{spec.origin} is to make a {spec.kind}, not a {type(made).__name__}")
+        fits = callable(made) if spec.kind == "operator" else isinstance(made, SHAPES[spec.kind])
+        if not fits:
+            raise FlowError(f"{spec.origin} is to make: {spec.kind}, not {type(made).__name__}")
         return made
     except (GraphError, OwnershipBug):
         raise
@@ -153,13 +177,15 @@ def _made(topology: Topology, entry: NodeEntry, spec: NodeSpec, context: Context
         raise GraphError([fault]) from error
 
 
-def _inlet(topology: Topology, given: InputSpec) -> Inlet:
+def _inlet(topology: Topology, given: InputSpec, spec: NodeSpec, context: Context) -> Inlet:
     source = topology.vertices[given.source]
     if given.port == "dead_letters":
         assert topology.context.dead_letters is not None
         port = DeadLetterPort(topology.context.dead_letters, given.source)
         topology.letter_ports.append(port)
         return Inlet(given.reference, source, port)
+    if source.tee is not None and spec.watches:
+        return Inlet(given.reference, source, Watched(source.tee, context))
     assert source.output is not None
     return Inlet(given.reference, source, source.output)
 
@@ -191,20 +217,26 @@ def _place_mailbox(topology: Topology, vertex: Vertex, entry: NodeEntry, folds: 
 def _source(vertex: Vertex) -> Observable[Any]:
     if vertex.is_boundary and vertex.drained is not None:
         return vertex.drained
-    outputs: list[Observable[Any]] = [inlet.output for inlet in vertex.inlets]
+    outputs: list[Observable[Any]] = [
+        Branch(inlet, inlet.output) if isinstance(inlet.output, SharedOutput) else inlet.output
+        for inlet in vertex.inlets
+    ]
     return outputs[0] if len(outputs) == 1 else Joined(outputs)
 
 
 def _operator_output(
     vertex: Vertex, operate: Callable[[Any], Observable[Any]], source: Observable[Any]
 ) -> Fusable[Any]:
-    """An operator's output. One that knows of no pools gets elements of its own; stock ones are counted."""
-    if not vertex.spec.pooled and not isinstance(source, Drained):
+    """An operator's output. One that knows of no pools gets elements of its own, as all behind a mailbox are;
+    stock ones are counted, and what is taken from a pool behind a mailbox is cloned, as consumers own what
+    they get."""
+    if not vertex.spec.pooled and vertex.mailbox is None:
         source = Counted(source, is_owning=True)
     output = operate(source)
     if isinstance(output, Stage | SharedOutput):
         vertex.stage = output
-        return output
+        is_behind = vertex.mailbox is not None and vertex.spec.makes_pooled
+        return Counted(output, is_owning=True) if is_behind else output
     vertex.counted_in = source if isinstance(source, Counted) else Counted(source)
     vertex.counted_out = Counted(operate(vertex.counted_in))
     return vertex.counted_out
@@ -221,21 +253,27 @@ def _wire_mailbox(topology: Topology, vertex: Vertex) -> None:
         if open_inlets == 0:
             mailbox.complete()
 
+    def fail(error: Exception) -> None:
+        topology.on_failure(error)
+        complete()
+
     for inlet in vertex.inlets:
-        inlet.connect(mailbox.name, mailbox.put, complete)
+        inlet.connect(mailbox.name, mailbox.put, fail, complete)
     if vertex.delivery is not None and all(inlet.tells_streams for inlet in vertex.inlets):
         vertex.delivery.inflow = vertex.sent_by_stream
 
 
-def _wire_chain_end(vertex: Vertex, delivery: Delivery) -> None:
+def _wire_chain_end(topology: Topology, vertex: Vertex, delivery: Delivery) -> None:
     """The operators between a mailbox and its consumer run in the consumer's task."""
-    delivery.head = vertex.drained
-    connect(vertex.inlets[0].output, delivery.arrive, delivery.fail, _nothing, None)
+    delivery.head, delivery.on_failure = vertex.drained, topology.on_failure
+    output = vertex.inlets[0].output
+    delivery.chain = connect(output, delivery.arrive, delivery.fail, _nothing, None)
+    before = vertex.inlets[0].source
+    while (passes_all := getattr(before.machine, "passes_all", False)) and not before.is_boundary:
+        before = before.inlets[0].source
+    if passes_all and all(inlet.tells_streams for inlet in before.inlets):
+        delivery.inflow = before.sent_by_stream
 
 
 def _nothing() -> None:
     return
-
-
-def _unexpected(error: Exception) -> None:
-    raise error

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, cast
+
+from reactivex import abc
 
 from flow.component import Component, Transform
 from flow.events.stream import Stream
 from flow.registry import NodeSpec
 from flow.runtime.delivery import Delivery, Drained
 from flow.runtime.mailbox import Mailbox
+from flow.runtime.tee import Tee, Watched
 from flow.runtime.wiring import Counted, DeadLetterPort, SourceOutput, Tapped, owned
-from flow.stage import Fusable, Machine, OnNext, SharedOutput, Subscription, connect
+from flow.stage import Fusable, Machine, OnCompleted, OnError, OnNext, SharedOutput, Subscription, connect
 from flow.telemetry.ledger import Edge
 
-__all__ = ["Inlet", "Vertex"]
+__all__ = ["Branch", "Inlet", "Vertex"]
 
 
 class Inlet:
@@ -32,25 +34,43 @@ class Inlet:
         """How many elements the source put on this edge."""
         if self.subscription is not None:
             return self.subscription.sent
-        if isinstance(self.output, DeadLetterPort):
+        if isinstance(self.output, DeadLetterPort | Watched):
             return self.output.sent
         return self.source.emitted
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What a source gave up of it, where `sent` is all that the source was to emit."""
+        output = self.source.source_output
+        is_part = self.subscription is not None or isinstance(self.output, DeadLetterPort | Watched)
+        return Counter() if output is None or is_part else output.dropped + Counter(output.component.refused)
 
     @property
     def tells_streams(self) -> bool:
         """Whether the source says how much of each stream it sent."""
         return self.subscription is not None and self.subscription.sent_by_stream is not None
 
-    def connect(self, consumer: str, emit: OnNext, completed: Callable[[], None]) -> None:
+    def connect(self, consumer: str, emit: OnNext, failed: OnError, completed: OnCompleted) -> None:
         """Wire the edge to its end; a shared output knows it by the consumer's name."""
         if isinstance(self.output, SharedOutput):
-            self.subscription = self.output.wire_named(consumer, emit, _unexpected, completed, None)
+            self.subscription = self.output.wire_named(consumer, emit, failed, completed, None)
         else:
-            connect(self.output, owned(emit), _unexpected, completed, None)
+            connect(self.output, owned(emit), failed, completed, None)
 
 
-def _unexpected(error: Exception) -> None:
-    raise error
+class Branch(Fusable[Any]):
+    """A shared output as a node of the chain reads it: with an account of its own."""
+
+    def __init__(self, inlet: Inlet, output: SharedOutput[Any]) -> None:
+        super().__init__()
+        self.inlet = inlet
+        self.output = output
+
+    def wire(
+        self, emit: OnNext, on_error: OnError, on_completed: OnCompleted, scheduler: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        self.inlet.subscription = self.output.wire_named("", emit, on_error, on_completed, scheduler)
+        return self.inlet.subscription
 
 
 class Vertex:
@@ -63,6 +83,7 @@ class Vertex:
         self.output: Fusable[Any] | None = None
         self.source_output: SourceOutput | None = None
         self.tapped: Tapped | None = None
+        self.tee: Tee | None = None
         self.stage: Any = None
         self.counted_in: Counted | None = None
         self.counted_out: Counted | None = None
@@ -123,14 +144,14 @@ class Vertex:
         )
         dropped: Counter[str] = Counter()
         for inlet in self.inlets:
-            if isinstance(inlet.output, SourceOutput):
-                dropped.update(inlet.output.dropped)
-                dropped.update(inlet.output.component.refused)
+            dropped.update(inlet.dropped)
+            if isinstance(inlet.output, Watched):
+                edge.dead_lettered += inlet.output.dead_lettered
         for holder in self._holders():
             dropped.update(holder.dropped)
             edge.in_flight += holder.in_flight
             edge.coalesced += getattr(holder, "coalesced", 0)
-            edge.entered += holder.markers if isinstance(holder, Mailbox) else 0
+            edge.entered += getattr(holder, "markers", 0)
             edge.dead_lettered += getattr(holder, "dead_lettered", 0)
         edge.dropped = dict(dropped)
         return edge

@@ -57,6 +57,7 @@ class SourceOutput(Fusable[Any]):
             nonlocal left
             if left <= 0:
                 self.dropped["over_limit"] += 1
+                release(element)
                 return
             emit(element)
             left -= 1

@@ -20,6 +20,10 @@ __all__ = [
     "ConsumerFailed",
     "ElementRefused",
     "LateEventDropped",
+    "MergeLateDropped",
+    "MergeSuppressedPartial",
+    "MergeUnexpectedDropped",
+    "ObjectPutTwice",
     "Occurrence",
     "PoolTimedOut",
     "ProviderConnected",
@@ -58,6 +62,36 @@ class LateEventDropped(Occurrence, frozen=True, gc=False):
     reason: str
 
 
+class MergeLateDropped(Occurrence, frozen=True, gc=False):
+    name: ClassVar[str] = "merge.late_dropped"
+    labels: ClassVar[tuple[str, ...]] = ("symbol", "event_type", "provider")
+    symbol: str
+    event_type: str
+    provider: str
+    late_by_ms: float
+
+
+class MergeSuppressedPartial(Occurrence, frozen=True, gc=False):
+    """`missing` are the providers without a fragment, by comma."""
+
+    name: ClassVar[str] = "merge.suppressed_partial"
+    level: ClassVar[str] = "warning"
+    labels: ClassVar[tuple[str, ...]] = ("symbol", "event_type", "missing")
+    symbol: str
+    event_type: str
+    missing: str
+    fragments: int
+
+
+class MergeUnexpectedDropped(Occurrence, frozen=True, gc=False):
+    """Once a provider: events of it come to a merge that does not name it."""
+
+    name: ClassVar[str] = "merge.unexpected_dropped"
+    level: ClassVar[str] = "warning"
+    labels: ClassVar[tuple[str, ...]] = ("provider",)
+    provider: str
+
+
 class CoalescingApplied(Occurrence, frozen=True, gc=False):
     name: ClassVar[str] = "coalescing.applied"
     labels: ClassVar[tuple[str, ...]] = ("consumer",)
@@ -77,6 +111,14 @@ class PoolTimedOut(Occurrence, frozen=True, gc=False):
     level: ClassVar[str] = "warning"
     labels: ClassVar[tuple[str, ...]] = ("kind",)
     kind: str
+
+
+class ObjectPutTwice(Occurrence, frozen=True, gc=False):
+    """A bug that ends the run, which says so itself: that is why this one is quiet."""
+
+    name: ClassVar[str] = "pool.double_put"
+    level: ClassVar[str] = "debug"
+    detail: str
 
 
 class ElementRefused(Occurrence, frozen=True, gc=False):

@@ -6,7 +6,8 @@ An event is its `row()`: canonical names, decimals as strings, timestamps in ns.
      "original_bytes", "original_encoding", "original"}
 
 whose `original_encoding` says how to read `original`: `utf-8` (the bytes as text), `base64` (bytes that are
-no UTF-8), or `json` (an event as plain data). A file that can't be opened or written is reported once as
+no UTF-8), or `json` (an event as plain data). What else an operator makes, such as a number or a list of
+events, is written as plain data. A file that can't be opened or written is reported once as
 `consumer.failed`, the lines lost are counted in the summary by error, and the graph goes on; the file is
 tried again with the next lines.
 """
@@ -15,7 +16,7 @@ import base64
 import codecs
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -44,12 +45,12 @@ class JsonlParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 @node("jsonl")
-def jsonl(params: JsonlParams, context: Context) -> Consumer[CanonicalEvent | DeadLetter]:
-    """Writes each event or dead letter as one line of JSON."""
+def jsonl(params: JsonlParams, context: Context) -> Consumer[Any]:
+    """Writes each event, dead letter or other element as one line of JSON."""
     return Jsonl(params, context)
 
 
-class Jsonl(Consumer[CanonicalEvent | DeadLetter]):
+class Jsonl(Consumer[Any]):
     def __init__(self, params: JsonlParams, context: Context) -> None:
         self.context = context
         self.target: LineFile | StandardOutput
@@ -67,9 +68,8 @@ class Jsonl(Consumer[CanonicalEvent | DeadLetter]):
     async def stop(self) -> None:
         await self.writer.close()
 
-    def handle(self, element: CanonicalEvent | DeadLetter) -> Awaitable[object] | None:
-        row = letter_row(element) if isinstance(element, DeadLetter) else element.row()
-        return self.writer.write(self._encode(row) + b"\n")
+    def handle(self, element: Any) -> Awaitable[object] | None:
+        return self.writer.write(self._encode(_plain(element)) + b"\n")
 
     def summary(self) -> dict[str, Any]:
         """`written` lines, and those `lost` by error."""
@@ -79,6 +79,16 @@ class Jsonl(Consumer[CanonicalEvent | DeadLetter]):
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         detail = f"{self.target.name}: {reason}; lines are lost until it can be written"
         self.context.occurred(ConsumerFailed(self.context.node_id, type(error).__name__, detail))
+
+
+def _plain(element: Any) -> Any:
+    if isinstance(element, CanonicalEvent):
+        return element.row()
+    if isinstance(element, DeadLetter):
+        return letter_row(element)
+    if isinstance(element, list | tuple):
+        return [_plain(item) for item in cast("list[Any]", element)]
+    return element
 
 
 def letter_row(letter: DeadLetter) -> dict[str, Any]:

@@ -4,7 +4,8 @@
         def __init__(self, threshold=0): ...  # params: {threshold: 5}
         def on_start(self): ...               # once, before the first event
         async def on_trade(self, event): ...  # a handler may be async: the next event waits for it
-        def on_event(self, event): ...        # every event that has no handler of its own type
+        def on_event(self, event): ...        # every event that has no handler of its own type; also what
+                                              # operators make of events, such as a number or a list
         def on_stop(self): ...                # once, after the last
 
 An event without a handler is passed over. What a handler raises is reported, counted as `handler_raised`, and
@@ -24,9 +25,9 @@ from flow.context import Context
 from flow.errors import ConsumerError, FlowError
 from flow.events.canonical import CanonicalEvent
 from flow.events.stream import EventType
+from flow.named import make_object, nearest_of, place_of, where_raised
 from flow.registry import node
 from flow.telemetry.occurrences import ConsumerFailed
-from nodes.sinks.user_object import make_object, nearest_of, place_of, where_raised
 
 __all__ = ["HANDLERS", "Python", "PythonParams", "python"]
 
@@ -40,6 +41,7 @@ HANDLERS: Final = MappingProxyType(
         "on_book_snapshot": EventType.BOOK_SNAPSHOT,
         "on_book_update": EventType.BOOK_UPDATE,
         "on_kline": EventType.KLINE,
+        "on_merged": EventType.MERGED,
         "on_exec_report": EventType.EXEC_REPORT,
         "on_gap": EventType.GAP,
     }
@@ -58,7 +60,7 @@ class PythonParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 @node("python")
-def python(params: PythonParams, context: Context) -> Consumer[CanonicalEvent]:
+def python(params: PythonParams, context: Context) -> Consumer[Any]:
     """Hands each event to a class or function of your own, sync or async."""
     try:
         target = make_object(params.object, params.params, context)
@@ -67,7 +69,7 @@ def python(params: PythonParams, context: Context) -> Consumer[CanonicalEvent]:
         raise FlowError(f"{context.node_id or 'python'}: {error}") from None
 
 
-class Python(Consumer[CanonicalEvent]):
+class Python(Consumer[Any]):
     """`target` is an object with handlers, or a callable. Raises `FlowError` where it is neither."""
 
     def __init__(self, target: Any, context: Context) -> None:
@@ -83,8 +85,12 @@ class Python(Consumer[CanonicalEvent]):
         if set(handlers) == {"on_event"}:
             self.handle = cast(Any, handlers["on_event"])
 
-    def handle(self, element: CanonicalEvent) -> Any:
-        return self._by_type.get(element.stream.event_type, self._otherwise)(element)
+    def handle(self, element: Any) -> Any:
+        try:
+            event_type = element.stream.event_type
+        except AttributeError:
+            return self._otherwise(element)
+        return self._by_type.get(event_type, self._otherwise)(element)
 
     async def start(self) -> None:
         """Raises `ConsumerError` with the place where `on_start` raises."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import pytest
 from msgspec import Meta
+from reactivex import operators as ops
 
 from flow.component import Consumer, Source, Transform
 from flow.context import Context
@@ -74,7 +75,8 @@ class FileParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     folder: Path = Path()
 
 
-def ingest(params: NoneParams, context: Context) -> Operator[Raw, Event]: ...
+def ingest(params: NoneParams, context: Context) -> Operator[Raw, Event]:
+    return ops.map(lambda _: Event())
 
 
 def order_buffer(params: BufferParams, context: Context) -> Operator[Event, Event]:
@@ -82,15 +84,22 @@ def order_buffer(params: BufferParams, context: Context) -> Operator[Event, Even
 
     It waits for what is late.
     """
+    return ops.as_observable()
 
 
-def same(params: NoneParams, context: Context) -> Operator[T, T]: ...
+def same(params: NoneParams, context: Context) -> Operator[T, T]:
+    return ops.as_observable()
 
 
 def books(params: NoneParams, context: Context) -> Transform[Event, Event]: ...
 
 
-def trades_only(params: NoneParams, context: Context) -> Operator[Event, Trade]: ...
+def merge(params: NoneParams, context: Context) -> Operator[Event, Trade]:
+    return ops.map(lambda _: Trade())
+
+
+def trades_only(params: NoneParams, context: Context) -> Operator[Event, Trade]:
+    return ops.map(lambda _: Trade())
 
 
 def socket(params: SocketParams, context: Context) -> Source[Raw]: ...
@@ -110,7 +119,7 @@ def jsonl(params: FileParams, context: Context) -> Consumer[Event | DeadLetter]:
 
 @pytest.fixture
 def registry() -> Registry:
-    """socket ingest order-buffer same books trades-only fan-out-clone coalesce sample gateway console ..."""
+    """socket ingest order-buffer same books trades-only fan-out-clone watch coalesce sample gateway ..."""
     specs = [
         spec_of("socket", socket),
         spec_of("gateway", gateway, carries_critical=True),
@@ -120,6 +129,7 @@ def registry() -> Registry:
         spec_of("books", books, pooled=True),
         spec_of("trades-only", trades_only, pooled=True),
         spec_of("fan-out-clone", order_buffer, pooled=True, shares=True),
+        spec_of("watch", merge, pooled=True, watches=True, loss="anything"),
         spec_of("coalesce", order_buffer, loss="market"),
         spec_of("sample", order_buffer, loss="anything"),
         spec_of("console", console),

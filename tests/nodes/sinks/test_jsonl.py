@@ -54,6 +54,15 @@ async def test_writes_one_line_for_each_event(context: Context, tmp_path: Path, 
     assert consumer.summary() == {"written": 6, "lost": {}}
 
 
+async def test_writes_what_operators_make_of_events_as_plain_data(
+    context: Context, tmp_path: Path, deliver: Any
+) -> None:
+    event = make_event(1)
+    row = msgspec.to_builtins(event.row())
+    await deliver(sink(context), 1.5, [event, 2], (event, (event,)), {"mid": 3.5}, None, 1j)
+    assert rows(tmp_path / "out.jsonl") == [1.5, [row, 2], [row, [row]], {"mid": 3.5}, None, "1j"]
+
+
 async def test_the_file_appears_without_any_event(context: Context, tmp_path: Path, deliver: Any) -> None:
     await deliver(sink(context, "deep/er/out.jsonl"))
     assert (tmp_path / "deep/er/out.jsonl").read_bytes() == b""

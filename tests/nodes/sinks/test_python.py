@@ -67,6 +67,14 @@ async def test_on_event_gets_every_event(context: Context, write: Any, deliver: 
     assert delivery.delivered == 2
 
 
+async def test_what_is_no_event_goes_to_on_event(context: Context, write: Any, deliver: Any) -> None:
+    write("class MyStrategy:\n    seen, on_trade = [], print\n    def on_event(self, x): self.seen.append(x)")
+    consumer = load(context)
+    delivery = await deliver(consumer, 1.5, [2])
+    assert consumer.target.seen == [1.5, [2]]
+    assert delivery.delivered == 2
+
+
 async def test_each_type_goes_to_its_handler(context: Context, write: Any, deliver: Any) -> None:
     handlers = "\n".join(
         f"    {'async ' if number % 2 else ''}def {name}(self, event): self.seen.append('{name}')"
