@@ -11,11 +11,11 @@ drops at the old end, with a `Gap` marker.
 
 In a graph the mailbox is the one on the edge into this node; in a bare `.pipe(...)` the operator keeps one of
 its own, `capacity` long, and drains it on the scheduler. Completion drains; disposal counts what waits as
-`disposed`. Holds clones.
+`disposed`. What is no event is refused. Holds clones.
 """
 
 from collections import deque
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta, Struct
 from reactivex import Observable, abc
@@ -71,10 +71,15 @@ class Passer(Machine[CanonicalEvent, CanonicalEvent]):
     """Behind a graph's mailbox, which has conflated already."""
 
     guards_itself = True
+    passes_all = True
+    """At once and unchanged, so that who counted before it has counted for those behind it too."""
 
     def add(self, element: CanonicalEvent) -> None:
         self.passed += 1
         self.emit(element)
+
+    def add_many(self, elements: list[CanonicalEvent]) -> None:
+        self.hand_on(elements)
 
 
 class Coalescer(Machine[CanonicalEvent, CanonicalEvent]):
@@ -90,7 +95,7 @@ class Coalescer(Machine[CanonicalEvent, CanonicalEvent]):
         self.taken_out: deque[CanonicalEvent] = deque()
         """What left the mailbox and is being emitted."""
         self.pending: abc.DisposableBase | None = None
-        self.is_scheduled = False
+        self.is_scheduled = self.is_closed = False
 
     @property
     def in_flight(self) -> int:
@@ -105,30 +110,49 @@ class Coalescer(Machine[CanonicalEvent, CanonicalEvent]):
         return self.mailbox.markers
 
     def add(self, element: CanonicalEvent) -> None:
-        owned = element.own()
+        try:
+            owned = element.own()
+        except Exception as error:
+            self.refuse(element, error)
+            return
         release(element)
+        if self.is_closed:
+            self.dropped["disposed"] += 1
+            return
         self.mailbox.put(owned)
+        self.schedule()
+
+    def schedule(self) -> None:
         if not self.is_scheduled:
             self.is_scheduled = True  # before the call: a scheduler may run it at once
-            self.pending = self.scheduler.schedule(self.drain)
+            self.pending = self.after(0, self.drain)
 
-    def drain(self, scheduler: abc.SchedulerBase | None = None, state: Any = None) -> None:
-        """Emit what waits, in order even where emitting leads back here. After a raise the rest stays."""
+    def drain(self) -> None:
+        """Emit what waits, in order even where emitting leads back here. A raise only delays the rest."""
         self.is_scheduled = False
         taken_out = self.taken_out
         taken_out.extend(self.mailbox.take_now())
-        while taken_out:
-            event = taken_out.popleft()
-            self.passed += 1
-            self.emit(event)
+        try:
+            while taken_out:
+                event = taken_out.popleft()
+                self.passed += 1
+                self.emit(event)
+        finally:
+            if taken_out:
+                self.schedule()
 
     def finish(self) -> None:
+        self.cancel()
         self.drain()
 
-    def close(self) -> None:
+    def cancel(self) -> None:
         if self.pending is not None:
             self.pending.dispose()
             self.pending = None
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.cancel()
         left = len(self.taken_out) + len(self.mailbox.take_now())
         self.taken_out.clear()
         if left:

@@ -1,9 +1,9 @@
 """How waiting events of one stream become one, so that a slow consumer is behind but never wrong.
 
-Latest wins for Ticker, BestQuote and an open KlineSummary. A closed kline is never replaced. Of books the
-state is kept: waiting updates fold into one update with the latest quantity of every changed level, a
-snapshot replaces what waited, and updates fold into a waiting snapshot. Trades and critical events are
-never coalesced.
+Latest wins for Ticker, BestQuote and an open KlineSummary. A closed kline is never replaced, nor a merged
+event, as each is a window of its own. Of books the state is kept: waiting updates fold into one update with
+the latest quantity of every changed level, a snapshot replaces what waited, and updates fold into a waiting
+snapshot. Trades and critical events are never coalesced.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def is_book(stream: Stream) -> bool:
 
 
 def is_final(event: CanonicalEvent) -> bool:
-    """Whether nothing later replaces this event: a closed kline, or whatever is not in the market lane."""
-    if event.stream.lane is not Lane.MARKET:
+    """Whether nothing later replaces this event: a closed kline, a merged event, or whatever is not in the
+    market lane."""
+    if event.stream.lane is not Lane.MARKET or event.stream.event_type is EventType.MERGED:
         return True
     return event.stream.event_type is EventType.KLINE and _kline_is_closed(event)
 

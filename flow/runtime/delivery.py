@@ -23,7 +23,7 @@ from flow.component import Consumer
 from flow.context import Context
 from flow.errors import ConsumerError, OwnershipBug
 from flow.runtime.mailbox import Mailbox
-from flow.stage import Fusable, OnCompleted, OnError, OnNext
+from flow.stage import Fusable, OnCompleted, OnError, OnNext, many
 from flow.telemetry.latency import Latency
 from flow.telemetry.occurrences import ConsumerFailed
 
@@ -56,6 +56,10 @@ def _nothing() -> None:
     return
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
 class Delivery:
     """One consumer's loop and its figures. `delivered` counts handlers that returned."""
 
@@ -68,9 +72,14 @@ class Delivery:
         self.context = context
         self.clock = context.clock
         self.inflow: Callable[[], Mapping[Any, int]] | None = None
-        """What was put into the mailbox by stream, where all of it comes straight from a fan-out."""
+        """What was put into the mailbox by stream, where all of it comes straight from a fan-out and goes
+        straight to the consumer."""
         self.head: Drained | None = None
         """Where the mailbox's elements enter the operators before the consumer; None where there are none."""
+        self.chain: abc.DisposableBase | None = None
+        """The subscription to those operators."""
+        self.on_failure: OnError = _raise
+        """Who is told that an operator before the consumer gave up."""
         self.ready: list[Any] = []
         self.position = 0
         self.delivered = 0
@@ -110,9 +119,22 @@ class Delivery:
         if self._is_idle:
             self.mailbox.nudge()
 
+    def arrive_many(self, elements: list[Any]) -> None:
+        """The same for a run."""
+        self.ready += elements
+        if self._is_idle:
+            self.mailbox.nudge()
+
     def fail(self, error: Exception) -> None:
         """An operator before the consumer gave up: nothing more can be delivered."""
-        raise ConsumerError(f"{self.consumer_id}: {error}") from error
+        failure = ConsumerError(f"{self.consumer_id}: {error}")
+        failure.__cause__ = error
+        self.on_failure(failure)
+
+    def close(self) -> None:
+        """Leave the operators before the consumer: what they still hold is dropped, and their timers end."""
+        if self.chain is not None:
+            self.chain.dispose()
 
     async def run(self) -> None:
         """Deliver until the mailbox is complete and empty."""
@@ -127,12 +149,8 @@ class Delivery:
             elif is_over:
                 self.head.on_completed()
             else:
-                self._push(self.head.emit, batch)
+                many(self.head.emit)(batch)
             await self._deliver()
-
-    def _push(self, emit: OnNext, batch: list[Any]) -> None:
-        for element in batch:
-            emit(element)
 
     async def _deliver(self) -> None:
         handle_batch = self.component.handle_batch

@@ -21,11 +21,12 @@ from typing import Any
 
 from flow.context import Context
 from flow.errors import WrongThread
-from flow.events.canonical import CanonicalEvent, OwnedEvent
+from flow.events.canonical import CanonicalEvent
 from flow.events.payloads import GapData
-from flow.events.stream import EventType, Lane, Sequence, Stream
+from flow.events.stream import Lane, Stream
 from flow.graph.spec import MailboxSpec
 from flow.runtime.conflation import BookFold, is_book, is_final, slot_key
+from flow.runtime.gaps import gap_marker, gap_stream, widened
 from flow.telemetry.occurrences import BackpressureTriggered, CoalescingApplied
 
 __all__ = ["Gate", "Mailbox"]
@@ -288,13 +289,7 @@ class Lanes:
         stream: Stream | None = getattr(lost, "stream", None)
         if stream is None:
             return
-        known = self.gaps.get(stream)
-        if known is None:
-            self.gaps[stream] = GapData(1, lost.first_sequence, lost.sequence, reason)
-            return
-        first = min(known.first_sequence, lost.first_sequence)
-        last = max(known.last_sequence, lost.sequence)
-        self.gaps[stream] = GapData(known.missed + 1, first, last, reason)
+        self.gaps[stream] = widened(self.gaps.get(stream), lost, reason)
 
     def drain(self) -> list[Any]:
         """Everything, and the lanes empty: critical first, then the others by arrival.
@@ -325,18 +320,11 @@ class Lanes:
         mailbox = self.mailbox
         if not self.gaps:
             return []
-        now = mailbox.context.clock()
+        now, known = mailbox.context.clock(), mailbox.gap_streams
         mailbox.markers += len(self.gaps)
-        return [_marker(mailbox.gap_streams, stream, gap, now) for stream, gap in self.gaps.items()]
+        for stream in self.gaps.keys() - known.keys():
+            known[stream] = gap_stream(stream)
+        return [gap_marker(known[stream], gap, now) for stream, gap in self.gaps.items()]
 
 
 _arrival = itemgetter(0)
-
-
-def _marker(known: dict[Stream, Stream], stream: Stream, gap: GapData, now: int) -> OwnedEvent:
-    """An event of the gaps of a stream, which are a stream of their own: one object, as for any stream."""
-    where = known.get(stream)
-    if where is None:
-        where = Stream(stream.provider, stream.symbol, EventType.GAP, stream.channel, Sequence.NONE)
-        known[stream] = where
-    return OwnedEvent(where, gap, gap.last_sequence, gap.first_sequence, ingest_ts=now)

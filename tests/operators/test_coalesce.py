@@ -21,6 +21,9 @@ from flow.graph.spec import MailboxSpec
 from flow.pool import Pools
 from flow.runtime.delivery import Drained
 from flow.runtime.mailbox import Mailbox
+from flow.stage import many
+from flow.telemetry.dead_letters import DeadLetters
+from flow.telemetry.occurrences import BackpressureTriggered, CoalescingApplied
 from flow.testing import Recorder, assert_nothing_out, make_event, make_stream
 from operators.coalesce import Coalesce, CoalesceParams, Coalescer, coalesce
 
@@ -35,12 +38,19 @@ UPDATES = make_stream(event_type=EventType.BOOK_UPDATE, channel="depth")
 class Pipe:
     """A source, coalesce, and what comes out; nothing comes out before `advance`."""
 
-    def __init__(self, *, pools: Pools | None = None, on_element: Any = None, **params: Any) -> None:
+    def __init__(
+        self,
+        *,
+        pools: Pools | None = None,
+        on_element: Any = None,
+        dead_letters: DeadLetters | None = None,
+        **params: Any,
+    ) -> None:
         self.scheduler: Any = TestScheduler()
         self.pools = pools
         self.source: Subject[Any] = Subject()
         self.recorder = Recorder(on_element)
-        self.context = Context("latest")
+        self.context = Context("latest", dead_letters=dead_letters)
         self.stage: Any = coalesce(CoalesceParams(**params), self.context)(self.source)
         self.subscription = self.stage.subscribe(self.recorder, scheduler=self.scheduler)
 
@@ -169,20 +179,33 @@ def test_completion_in_the_middle_of_a_drain_loses_nothing() -> None:
     assert pipe.recorder.is_completed
 
 
-def test_a_raising_observer_leaves_the_rest_in_place() -> None:
+def test_what_an_observer_raises_only_delays_the_rest() -> None:
     def raise_once(event: Any) -> None:
         if event.sequence == 1:
             raise RuntimeError("mine")
 
     pipe = Pipe(capacity=8, on_element=raise_once)
     pipe.push(TICKERS, 1, 2)
-    with pytest.raises(BaseException) as raised:  # noqa: PT011 - its carrier past the guards is private
+    with pytest.raises(RuntimeError, match="mine"):
         pipe.advance()
-    assert "mine" in (str(raised.value), str(raised.value.__cause__)), repr(raised.value)
     assert pipe.machine.in_flight == 1
-    pipe.source.on_completed()
+    pipe.scheduler.stop()
+    pipe.advance()
     assert pipe.got == [("Ticker", 2)]
     assert (pipe.machine.passed, pipe.machine.in_flight) == (2, 0)
+
+
+def test_what_an_observer_raises_at_completion_leaves_no_timer() -> None:
+    def raise_once(event: Any) -> None:
+        raise RuntimeError("mine")
+
+    pipe = Pipe(capacity=8, on_element=raise_once)
+    pipe.push(TICKERS, 1, 2)
+    with pytest.raises(RuntimeError, match="mine"):
+        pipe.source.on_completed()
+    assert all(item.is_cancelled() for item, _ in pipe.scheduler._queue.items)
+    assert pipe.machine.dropped == {"disposed": 1}
+    assert (pipe.machine.passed, pipe.machine.in_flight) == (1, 0)
 
 
 def test_a_scheduler_that_runs_at_once_is_no_trap() -> None:
@@ -202,6 +225,14 @@ def test_pooled_events_are_cloned_and_put_back_at_once() -> None:
     pipe.advance()
     assert not isinstance(pipe.recorder.elements[0], PooledEvent)
     assert pipe.got == [("Ticker", 3)]
+
+
+def test_what_is_no_event_is_refused() -> None:
+    pipe = Pipe(capacity=8)
+    pipe.push(TICKERS, 1)
+    pipe.source.on_next("b")
+    assert isinstance(pipe.recorder.error, AttributeError)
+    assert pipe.machine.dropped == {"disposed": 1}
 
 
 def test_composes_with_stock_operators() -> None:
@@ -231,11 +262,100 @@ def test_behind_a_graphs_mailbox_it_only_names_the_policy() -> None:
     assert got == events
     assert completed == [True]
 
+    runs: list[Any] = []
+    stage = operate(Drained())
+    stage.wire(got.append, lambda error: None, lambda: None, None)
+    stage.machine.emit_many = runs.append
+    many(stage.source.emit)(events)
+    assert runs == [events]
+    assert runs[0] is events
+    assert stage.machine.passed == 2
+
     mailbox = Mailbox("console", MailboxSpec(capacity=1), Context(), folds=operate.folds)
     for number in (1, 2):
         mailbox.put(make_event(number, TICKERS))
         mailbox.put(make_event(number, QUOTES))
     assert mailbox.coalesced == 1
+
+
+def test_behind_a_graphs_mailbox_every_event_is_counted() -> None:
+    drained = Drained()
+    got: list[Any] = []
+    operate: Any = coalesce()
+    stage: Any = operate(drained)
+    stage.wire(got.append, lambda error: None, lambda: None, None)
+    events = [make_event(number, TICKERS) for number in range(1, 6)]
+    for event in events[:3]:
+        drained.emit(event)
+    assert stage.machine.passed == 3
+    stage.machine.add_many(events[3:])
+    assert (stage.machine.passed, got) == (5, events)
+
+
+@pytest.mark.parametrize(("node_id", "name"), [("latest", "latest"), ("", "coalesce")])
+def test_what_is_told_names_the_node(node_id: str, name: str) -> None:
+    told: list[Any] = []
+    context = Context(node_id)
+    context.telemetry.listeners.append(lambda _, occurrence: told.append(occurrence))
+    scheduler: Any = TestScheduler()
+    source: Subject[Any] = Subject()
+    coalesce(CoalesceParams(capacity=1), context)(source).subscribe(Recorder(), scheduler=scheduler)
+    for number in (1, 2):
+        source.on_next(make_event(number, TICKERS))
+    scheduler.advance_by(1.0)
+    assert told == [BackpressureTriggered(name, "mailbox_full"), CoalescingApplied(name)]
+
+
+def to_come(scheduler: Any) -> int:
+    """How many timers are."""
+    return sum(not item.is_cancelled() for item, _ in scheduler._queue.items)
+
+
+def test_one_drain_is_to_come_however_many_wait_and_none_once_it_is_over() -> None:
+    pipe = Pipe(capacity=8)
+    assert to_come(pipe.scheduler) == 0
+    pipe.push(TICKERS, 1, 2, 3)
+    assert to_come(pipe.scheduler) == 1
+    pipe.advance()
+    assert to_come(pipe.scheduler) == 0
+    pipe.push(TICKERS, 4)
+    pipe.subscription.dispose()
+    assert to_come(pipe.scheduler) == 0
+
+
+def test_closing_twice_is_closing_once_and_what_comes_after_is_counted() -> None:
+    pools = Pools()
+    pipe = Pipe(capacity=8, pools=pools)
+    pipe.machine.close()
+    pipe.push(TICKERS, 1)
+    pipe.machine.close()
+    pipe.push(TICKERS, 2)
+    pipe.advance()
+    assert (pipe.got, pipe.machine.dropped, pipe.machine.in_flight) == ([], {"disposed": 2}, 0)
+    assert_nothing_out(pools)
+
+    busy = Pipe(capacity=8)
+    busy.push(TICKERS, 1, 2)
+    for _ in range(2):
+        busy.machine.close()
+    assert busy.machine.dropped == {"disposed": 2}
+
+
+def test_what_is_no_event_is_refused_and_the_rest_passes() -> None:
+    letters = DeadLetters()
+    pipe = Pipe(dead_letters=letters)
+    pipe.push(TICKERS, 1)
+    pipe.source.on_next("garbage")
+    pipe.push(TICKERS, 2)
+    pipe.advance()
+    assert pipe.got == [("Ticker", 1), ("Ticker", 2)]
+    assert pipe.machine.dead_lettered == 1
+    [letter] = letters.read()
+    assert (letter.node, letter.reason, letter.original) == (
+        "latest",
+        "AttributeError",
+        {"repr": "'garbage'"},
+    )
 
 
 @pytest.mark.parametrize(

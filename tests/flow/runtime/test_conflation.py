@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow.context import Context
-from flow.events.payloads import BookSnapshotData, BookUpdateData, KlineData
+from flow.events.merged import merged_stream
+from flow.events.payloads import BookSnapshotData, BookUpdateData, GapData, KlineData
 from flow.events.stream import EventType
 from flow.graph.spec import MailboxSpec
 from flow.runtime.conflation import BookFold, is_final, slot_key
@@ -139,6 +140,42 @@ def test_a_snapshot_replaces_what_waited() -> None:
     assert fold.event().payload == BookSnapshotData([("5", "1")], [])
 
 
+@pytest.mark.parametrize(
+    ("waiting", "later"),
+    [
+        ("5", "5.0"),
+        ("5.00", "5"),
+        ("0.50", "5e-1"),
+        ("50", "5e1"),
+        ("5E1", "50"),
+        ("100", "1.00e+2"),
+        ("1.50", "1.500"),
+    ],
+)
+def test_however_a_price_is_written_a_snapshot_has_it_once(waiting: str, later: str) -> None:
+    fold = BookFold(snapshot(1, [(waiting, "1")], [("900", "1"), (waiting, "1")]))
+    fold.add(update(2, [(later, "2")], [(later, "0")]))
+    assert fold.event().payload == BookSnapshotData([(later, "2")], [("900", "1")])
+
+
+@pytest.mark.parametrize(
+    "prices", [("10", "1"), ("100", "1e1"), ("10.0", "1.0"), ("0.5", "0.05"), ("1.10", "1.01")]
+)
+def test_prices_that_look_alike_stay_apart(prices: tuple[str, str]) -> None:
+    fold = BookFold(snapshot(1, [(prices[0], "1")], []))
+    fold.add(update(2, [(prices[1], "2")], []))
+    assert fold.event().payload.bids == [(prices[0], "1"), (prices[1], "2")]
+
+
+def test_prices_that_floats_cannot_tell_apart_are_sorted() -> None:
+    low, middle, high = (f"0.12345678901234567890{digit}" for digit in (1, 2, 3))
+    sides = [(middle, "1"), (low, "1"), (high, "1")]
+    assert float(low) == float(high)
+    folded = BookFold(snapshot(1, sides, sides)).event()
+    assert [price for price, _ in folded.payload.bids] == [high, middle, low]
+    assert [price for price, _ in folded.payload.asks] == [low, middle, high]
+
+
 def test_the_fold_bears_the_times_of_its_latest_event_and_leaves_the_events_alone() -> None:
     first = make_event(1, UPDATES, ingest_ts=100, payload=BookUpdateData([("5", "1")], []))
     second = make_event(2, UPDATES, ingest_ts=200, payload=BookUpdateData([("5", "2")], []))
@@ -156,6 +193,7 @@ def test_the_fold_bears_the_times_of_its_latest_event_and_leaves_the_events_alon
         (EventType.TICKER, False, False),
         (EventType.BEST_QUOTE, False, False),
         (EventType.TRADE, False, True),
+        (EventType.MERGED, False, True),
         (EventType.EXEC_REPORT, False, True),
         (EventType.CONTROL_ACK, False, True),
     ],
@@ -164,6 +202,18 @@ def test_what_nothing_later_replaces(event_type: EventType, is_closed: bool, exp
     payload = KlineData("1m", 0, 60, "1", "1", "1", "1", "1", "1", 1, is_closed)
     event = make_event(1, make_stream(event_type=event_type), payload=payload)
     assert is_final(event) is expected
+
+
+def test_merged_events_wait_each_for_itself_and_a_gap_says_what_is_missing() -> None:
+    merged = merged_stream("BTC-USDT", EventType.BEST_QUOTE)
+    mailbox = Mailbox("slow", MailboxSpec(capacity=2), Context())
+    for number in range(1, 6):
+        mailbox.put(make_event(number, merged))
+    marker, *kept = mailbox.take_now()
+    assert [event.sequence for event in kept] == [4, 5]
+    assert (marker.stream.provider, marker.stream.event_type) == ("merged", EventType.GAP)
+    assert marker.payload == GapData(3, 1, 3, "mailbox_full")
+    assert (mailbox.coalesced, mailbox.dropped) == (0, {"mailbox_full": 3})
 
 
 def test_keys() -> None:

@@ -17,7 +17,7 @@ from flow.errors import ConsumerError, DoublePut, FlowError, GraphError
 from flow.events.canonical import CanonicalEvent
 from flow.graph.load import load
 from flow.graph.spec import GraphSpec, NoParams
-from flow.registry import Registry, spec_of
+from flow.registry import Operator, Registry, spec_of
 from flow.runtime.options import Backend, RunOptions
 from flow.runtime.run import GraphRun
 from flow.runtime.summary import summarise
@@ -182,9 +182,18 @@ async def test_a_factory_that_makes_something_else_than_it_says_is_a_fault(world
 
     world.registry.add(spec_of("liar", liar))
     world.spec = load("counted.yaml", text=GRAPH.replace("use: sink", "use: liar"), registry=world.registry)
-    with pytest.raises(
-        GraphError, match=r"counted.yaml:6:\d+: sink: .* is to make a consumer, not a Numbers"
-    ):
+    with pytest.raises(GraphError, match=r"counted.yaml:6:\d+: sink: .* is to make: consumer, not Numbers"):
+        await run_through(world)
+
+
+async def test_a_factory_of_operators_that_returns_nothing_is_a_fault(world: World) -> None:
+    def forgetful(params: NoParams, context: Context) -> Operator[CanonicalEvent, CanonicalEvent]:
+        return None  # type: ignore[return-value]
+
+    world.registry.add(spec_of("forgetful", forgetful))
+    text = GRAPH.replace("use: relay", "use: forgetful")
+    world.spec = load("counted.yaml", text=text, registry=world.registry)
+    with pytest.raises(GraphError, match=r":5:\d+: relay: .* is to make: operator, not NoneType"):
         await run_through(world)
 
 
