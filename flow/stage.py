@@ -8,8 +8,8 @@ so a chain of stages is a chain of calls.
 Errors. A machine guards its body, never its emit. What its body raises goes to the dead letters with the
 element, and the stream goes on; without a dead-letter queue (a bare `.pipe`) it goes to `on_error`. What a
 stock observer at the end of a chain raises is its own: it travels as `ObserverRaised` past all guards and
-reaches whoever pushed the element, as it was raised; a pooled element that it was handed goes back.
-`PoolTimeout` and ownership bugs pass all guards too.
+reaches whoever pushed the element, as it was raised; pooled elements that it was handed, or was to be, go
+back. `PoolTimeout` and ownership bugs pass all guards too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import asyncio
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 from reactivex import Observable, abc
@@ -78,12 +79,9 @@ def door(emit: OnNext) -> OnRun | None:
 
 def many(emit: OnNext) -> OnRun:
     """`emit` for whole runs: through its door where it has one, else one element after another."""
-
-    def each(elements: list[Any]) -> None:
-        for element in elements:
-            emit(element)
-
-    return door(emit) or each
+    outlet = Outlet()
+    outlet.emit = emit
+    return door(emit) or outlet.emit_each
 
 
 def _not_wired(element: Any) -> None:
@@ -94,7 +92,23 @@ def _not_subscribed(error: Exception) -> None:
     raise error
 
 
-class Machine(Generic[In, Out]):
+class Outlet:
+    emit: Callable[[Any], None]
+
+    def emit_each(self, elements: list[Any]) -> None:
+        """Emit a run to a receiver that takes one element at a time; as that raises, the rest goes back."""
+        rest = iter(elements)
+        try:
+            for element in rest:
+                self.emit(element)
+        except BaseException as error:
+            left = [release(element) for element in rest]
+            if isinstance(error, PoolTimeout):
+                error.left += len(left)
+            raise
+
+
+class Machine(Outlet, Generic[In, Out]):
     """The state of one operator and its verbs. Subclasses set what they need in `__init__(params, context)`.
 
     `emit` is set by the stage: read it anew for each element, as one that is emitted after the end is given
@@ -103,8 +117,7 @@ class Machine(Generic[In, Out]):
     """
 
     guards_itself: ClassVar[bool] = False
-    """True where `add` guards its own body and not its emit; others are wrapped, at the price of one more
-    call."""
+    """Whether `add` guards its own body and not its emit; others are wrapped, at the price of a call more."""
 
     emit: Callable[[Out], None] = staticmethod(_not_wired)
     fail: OnError = staticmethod(_not_subscribed)
@@ -124,15 +137,9 @@ class Machine(Generic[In, Out]):
         """Take one element."""
 
     def add_many(self, elements: list[In]) -> None:
-        """Take a run of elements, with the same outcome as one after another. Only called where the machine
-        guards itself; worth writing out where a call per element is too dear."""
+        """Take a run of elements, as one after another. Only called where the machine guards itself."""
         for element in elements:
             self.add(element)
-
-    def emit_each(self, elements: list[Out]) -> None:
-        """Emit a run to a receiver that takes one element at a time."""
-        for element in elements:
-            self.emit(element)
 
     def lead_to(self, emit: OnNext) -> None:
         """Set where the machine emits to."""
@@ -147,6 +154,13 @@ class Machine(Generic[In, Out]):
 
     def finish(self) -> None:
         """The source completed: emit what is held back."""
+
+    def flush(self) -> None:
+        """Finish, guarded as a body is."""
+        try:
+            self.finish()
+        except Exception as error:
+            self.report(error)
 
     def close(self) -> None:
         """Disposed, completed or failed: stop timers, give back what is held, hold nothing more. May be
@@ -241,7 +255,7 @@ def shielded(call: Callable[[Any], None]) -> Callable[[Any], None]:
             call(element)
         except Exception as error:
             raised = ObserverRaised(error)
-            if raised.is_first:
+            if raised.is_first and not isinstance(error, OwnershipBug):
                 release(element)
             raise raised from None
 
@@ -298,8 +312,7 @@ def connect(
     on_completed: OnCompleted,
     scheduler: abc.SchedulerBase | None,
 ) -> abc.DisposableBase:
-    """Subscribe bare callables to any Observable: directly where it is fusable, as an observer where it is
-    stock."""
+    """Subscribe bare callables to any Observable: directly where it is fusable, else as an observer."""
     if isinstance(source, Fusable):
         return source.wire(emit, on_error, on_completed, scheduler)
 
@@ -341,6 +354,7 @@ class Stage(Fusable[Out]):
             is_over = True
             machine.lead_to(release)
             machine.close()
+            machine.add = partial(machine.drop, reason="disposed")
 
         upstream = CompositeDisposable(Disposable(stop))
 
@@ -352,9 +366,8 @@ class Stage(Fusable[Out]):
         def complete() -> None:
             if is_over:
                 return
-            is_complete = False
             try:
-                _flush(machine)
+                machine.flush()
                 is_complete = not is_over
             finally:
                 upstream.dispose()
@@ -371,21 +384,12 @@ class Stage(Fusable[Out]):
         return upstream
 
 
-def _flush(machine: Machine[Any, Any]) -> None:
-    try:
-        machine.finish()
-    except Exception as error:
-        machine.report(error)
-
-
 def _guarded(machine: Machine[Any, Any]) -> OnNext:
-    add, refuse = machine.add, machine.refuse
-
     def entry(element: Any) -> None:
         try:
-            add(element)
+            machine.add(element)
         except Exception as error:
-            refuse(element, error)
+            machine.refuse(element, error)
 
     return entry
 

@@ -232,10 +232,10 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
 
     def take_unusual(self, frame: WsFrame, error: Exception) -> CanonicalEvent | None:
         """The slow path: the first message of a stream, control traffic, or something refused."""
-        payload = frame.payload
         try:
             if isinstance(error, Refused):
                 raise error
+            payload = frame.payload
             if isinstance(error, KeyError) or self.codec.unusual(payload, error):
                 message: Any = self.codec.decode(payload)
                 self.bind(cast(type[Any], type(message)))
@@ -254,12 +254,15 @@ class Decoder(Machine[WsFrame, CanonicalEvent]):
     def decode_slowly(self, frame: WsFrame, message: Any) -> CanonicalEvent | None:
         """As `add_many` does, for the first message of a stream."""
         bound = self.bound[cast(type[Any], type(message))]
-        raw, event = bound.raws.get(), bound.events.get()
+        raw, event = bound.raws.get(), None
         try:
+            event = bound.events.get()
             raw.payload = message.data
             event.ingest_ts = raw.received_at = frame.received_at
             event.trace_id = self.trace_id + 1
             bound.normalise(raw.payload, event)
+        except PoolTimeout:
+            raise
         except Exception as error:
             release(event)
             self.refuse(frame, error, "wrong_type")

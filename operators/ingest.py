@@ -86,13 +86,14 @@ class Ingester(Machine[Arrival, WsFrame]):
         return True
 
     def offer_on(self, frames: list[WsFrame]) -> None:
-        """Emit, and count what was taken downstream."""
+        """Emit, and count what was taken downstream: all but what a dry pool left."""
         if not frames:
             return
-        total = len(frames)
+        total, left = len(frames), 0
         try:
             self.emit_many(frames)
         except PoolTimeout as dry:
-            self.passed += total - dry.left
+            left = dry.left
             raise
-        self.passed += total
+        finally:
+            self.passed += total - left

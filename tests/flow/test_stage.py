@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 from flow.context import Context
+from flow.errors import PoolTimeout
 from flow.pool import Pools
-from flow.stage import Fusable, Machine, Stage, connect, stage
+from flow.stage import Fusable, Machine, ObserverRaised, Stage, connect, many, stage
 from flow.testing import EventFactory, Recorder, assert_nothing_out
 from flow.testing.machines import GuardedTwice, Late, Made, Twice, twice
 
@@ -224,3 +226,28 @@ def test_a_dropped_element_is_counted_and_given_back() -> None:
     machine.drop(make(1), "superfluous")
     assert machine.dropped == {"superfluous": 1}
     assert_nothing_out(make.pools)
+
+
+@pytest.mark.parametrize(
+    "make_error",
+    [lambda: ObserverRaised(ValueError("no")), lambda: PoolTimeout("Thing", 1), lambda: ValueError("no")],
+)
+@pytest.mark.parametrize("way_of", [lambda machine: machine.emit_each, lambda machine: many(machine.emit)])
+def test_what_a_raise_leaves_of_a_run_goes_back(
+    way_of: Callable[..., Any], make_error: Callable[[], BaseException]
+) -> None:
+    events, error, taken = EventFactory(), make_error(), list[int]()
+
+    def take(event: Any) -> None:
+        taken.append(event.sequence)
+        event.put()
+        if len(taken) == 2:
+            raise error
+
+    machine = Twice(Context())
+    machine.lead_to(take)
+    with pytest.raises(type(error)):
+        way_of(machine)([events(number) for number in (1, 2, 3, 4, 5)])
+    assert taken == [1, 2]
+    assert_nothing_out(events.pools)
+    assert getattr(error, "left", 4) == 4

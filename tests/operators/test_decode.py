@@ -20,6 +20,7 @@ from flow.events.stream import EventType, Sequence, Stream
 from flow.pool import Pools, PoolSettings
 from flow.registry import registry
 from flow.telemetry.dead_letters import DeadLetters
+from flow.testing import assert_nothing_out
 from operators.decode import MAX_DETAIL, Decoder, Refused, decode
 
 PAYLOAD = TradeData("1", "2", 3, "buy")
@@ -220,6 +221,18 @@ def test_a_dry_pool_of_raws_is_told_too() -> None:
     shelf.put(raw)
     bench.feed(word("b"))
     assert (len(bench.rows), bench.out) == (2, 0)
+
+
+def test_a_dry_pool_of_events_gives_the_raw_back_on_a_streams_first_message_too() -> None:
+    bench = Bench(Pools({"CanonicalEvent": PoolSettings(1)}))
+    stream = bench.codec.streams[Number]
+    held = bench.context.pools.of("CanonicalEvent", PooledEvent).shelf(stream).get()
+    with pytest.raises(PoolTimeout, match="CanonicalEvent"):
+        bench.feed(b'{"kind":"number","data":5}')
+    assert bench.context.pools.by_kind["ProviderRaw"].out == 0
+    held.put()
+    bench.feed(b'{"kind":"number","data":5}')
+    assert_nothing_out(bench.context.pools)
 
 
 def test_pools_that_are_off_give_fresh_objects() -> None:
