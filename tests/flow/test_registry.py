@@ -73,6 +73,47 @@ def test_a_spec_keeps_what_the_author_said() -> None:
     assert (spec.pooled, spec.shares, spec.loss, spec.carries_critical) == (True, True, "market", True)
 
 
+def test_a_loss_that_there_is_not() -> None:
+    with pytest.raises(RegistryError, match="framing: loss is one of nothing, market, anything, not 'all'"):
+        spec_of("framing", framing, loss="all")  # type: ignore[arg-type]
+
+
+def test_a_decorator_without_a_name() -> None:
+    for register in (operator, node):
+        with pytest.raises(RegistryError, match=r"framing is registered under no name; write @operator"):
+            register(framing)  # type: ignore[arg-type]
+
+
+def test_no_return_annotation_is_told_as_such() -> None:
+    with pytest.raises(
+        RegistryError, match=r"returns_nothing must be annotated to return Operator\[In, Out\]"
+    ):
+        spec_of("name", returns_nothing)
+
+
+def test_what_watches_is_pooled() -> None:
+    assert spec_of("framing", framing, pooled=True, watches=True).watches
+    assert not spec_of("framing", framing, pooled=True).watches
+    with pytest.raises(RegistryError, match="framing watches pooled objects, so it must be pooled itself"):
+        spec_of("framing", framing, watches=True)
+
+
+@pytest.mark.parametrize(
+    ("factory", "flags", "makes"),
+    [
+        (spring, {"pooled": True}, True),
+        (spring, {}, False),
+        (framing, {"pooled": True}, True),
+        (framing, {"pooled": True, "shares": True}, False),
+        (framing, {}, False),
+        (through, {"pooled": True}, False),
+        (sink, {}, False),
+    ],
+)
+def test_who_takes_objects_from_a_pool(factory: Any, flags: dict[str, bool], makes: bool) -> None:
+    assert spec_of("name", factory, **flags).makes_pooled is makes
+
+
 def returns_nothing(params: SomeParams, context: Context): ...
 def returns_int(params: SomeParams, context: Context) -> int: ...
 def bare_source(params: SomeParams, context: Context) -> Source: ...

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flow.errors import ConfigurationError
 from flow.events import CRITICAL, EventType, Sequence, Stream
-from flow.routing import EVERY, RoutingTable
+from flow.routing import EVERY, MergeTable, RoutingTable
 from flow.testing import make_stream
 
 BTC = make_stream(symbol="BTC-USDT")
@@ -116,3 +117,53 @@ def test_an_unchanged_version_means_unchanged_audiences(
         assert change(consumer, symbol, provider) == table.version
         assert table.version in (version, version + 1)
         assert table.version > version or audiences() == before
+
+
+# --- what is merged ---
+
+QUOTES = EventType.BEST_QUOTE
+
+
+def test_nothing_is_merged_unless_told() -> None:
+    assert not MergeTable().merges("BTC-USDT", QUOTES)
+
+
+def test_a_key_is_one_type_of_one_symbol_or_of_all() -> None:
+    table = MergeTable()
+    table.subscribe("BTC-USDT", QUOTES)
+    assert table.merges("BTC-USDT", QUOTES)
+    assert not table.merges("ETH-USDT", QUOTES)
+    assert not table.merges("BTC-USDT", EventType.TRADE)
+    table.subscribe(EVERY, EventType.TRADE)
+    assert table.merges("ETH-USDT", EventType.TRADE)
+    table.unsubscribe("ETH-USDT", EventType.TRADE)
+    assert table.merges("ETH-USDT", EventType.TRADE)
+    table.unsubscribe(EVERY, EventType.TRADE)
+    assert not table.merges("ETH-USDT", EventType.TRADE)
+    assert table.keys == {("BTC-USDT", QUOTES)}
+
+
+def test_only_changes_of_the_merges_are_told_and_to_all_also_where_one_leaves() -> None:
+    table, told = MergeTable(), []
+
+    def leave() -> None:
+        told.append("leaver")
+        table.listeners.remove(leave)
+
+    table.listeners += [leave, lambda: told.append("stayer")]
+    table.unsubscribe("BTC-USDT", QUOTES)
+    assert told == []
+    table.subscribe("BTC-USDT", QUOTES)
+    table.subscribe("BTC-USDT", QUOTES)
+    assert told == ["leaver", "stayer"]
+    table.unsubscribe("BTC-USDT", QUOTES)
+    table.unsubscribe("BTC-USDT", QUOTES)
+    assert told == ["leaver", "stayer", "stayer"]
+
+
+@pytest.mark.parametrize("kind", [*CRITICAL, EventType.MERGED, EventType.GAP])
+def test_what_is_never_merged_can_not_be_asked_for(kind: EventType) -> None:
+    table = MergeTable()
+    with pytest.raises(ConfigurationError, match=f"{kind} is never merged"):
+        table.subscribe(EVERY, kind)
+    assert table.keys == set()
