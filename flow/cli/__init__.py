@@ -1,4 +1,4 @@
-"""The command line: `flow run | lint | graph | list | describe | schema | sim`.
+"""The command line: `flow run | lint | graph | list | describe | schema | test | new | sim`.
 
 Data go to standard output, diagnostics to standard error. Exit codes: 0, 1 failure, 2 usage, 78 bad
 configuration, 130 interrupted twice. What a command needs is imported when it runs: `--help` is fast.
@@ -63,6 +63,14 @@ def _until_interrupted(args: Namespace, interrupts: Interrupts) -> int:
 
 def _look(args: Namespace, interrupts: Interrupts) -> int:
     """The others."""
+    if args.command == "test":
+        from flow.cli.test import test
+
+        return test(args)
+    if args.command == "new":
+        from flow.cli.new import new
+
+        return new(args)
     from flow.cli.inspect import COMMANDS
 
     code = COMMANDS[args.command](args)

@@ -88,18 +88,9 @@ def make_parser() -> ArgumentParser:
     graph = _add(commands, "graph", "draw a graph as a mermaid flowchart", "flow graph graphs/binance.yaml")
     graph.add_argument("graph", metavar="GRAPH")
     _add_set(graph)
-    listing = _add(
-        commands, "list", "list the operators and nodes that graphs can use", "flow list operators"
-    )
-    listing.add_argument("kind", nargs="?", choices=["operators", "nodes"], help="both where not given")
-    describe = _add(
-        commands,
-        "describe",
-        "ports, meaning and parameters of an operator or node",
-        "flow describe order-buffer",
-    )
-    describe.add_argument("name", metavar="NAME")
-    _add(commands, "schema", "the JSON Schema of graph files, for editors", "flow schema > graph.schema.json")
+    _add_reference(commands)
+    _add_test(commands)
+    _add_new(commands)
     sim = _add(
         commands,
         "sim",
@@ -175,7 +166,67 @@ def _add_run(commands: Any) -> None:
     run.add_argument(
         "--summary", metavar="FILE|-", help="write the run's figures as JSON; - is standard output"
     )
+    run.add_argument(
+        "--debug-pools",
+        action="store_true",
+        help="find objects that are used after they were put back to their pool; several times slower",
+    )
     _add_logging(run)
+
+
+def _add_reference(commands: Any) -> None:
+    listing = _add(
+        commands,
+        "list",
+        "list the operators and nodes that graphs can use",
+        "flow list operators\n  flow list --plugins ./my_ops.py",
+    )
+    listing.add_argument("kind", nargs="?", choices=["operators", "nodes"], help="both where not given")
+    describe = _add(
+        commands,
+        "describe",
+        "ports, meaning and parameters of an operator or node",
+        "flow describe order-buffer\n  flow describe spaced --graph my_graph.yaml",
+    )
+    describe.add_argument("name", metavar="NAME")
+    schema = _add(
+        commands, "schema", "the JSON Schema of graph files, for editors", "flow schema > graph.schema.json"
+    )
+    for parser in (listing, describe, schema):
+        parser.add_argument(
+            "--plugins",
+            action="append",
+            default=[],
+            metavar="PLUGIN",
+            help="also what this file or package registers; may be given more than once",
+        )
+        parser.add_argument("--graph", metavar="GRAPH", help="also what this graph's own plugins register")
+
+
+def _add_new(commands: Any) -> None:
+    new = _add(
+        commands,
+        "new",
+        "make an operator of your own and its test, to begin with",
+        "flow new operator best-quote",
+    )
+    new.add_argument("kind", choices=["operator"])
+    new.add_argument("name", metavar="NAME", help="what graphs call it, such as best-quote")
+    new.add_argument("--folder", metavar="DIR", default=".", help="where the files go; here by default")
+
+
+def _add_test(commands: Any) -> None:
+    test = _add(
+        commands,
+        "test",
+        "run tests of graphs and nodes, which are *_flow_test.yaml files, on virtual time",
+        "flow test graphs/\n  flow test graphs/binance_flow_test.yaml -k duplicate",
+    )
+    test.add_argument("paths", metavar="PATH", nargs="+", help="a file, or a folder and all below it")
+    test.add_argument(
+        "-k", default="", metavar="TEXT", dest="only", help="only tests with this in their name"
+    )
+    test.add_argument("--list", action="store_true", help="name the tests and run none")
 
 
 def _add_set(parser: ArgumentParser) -> None:

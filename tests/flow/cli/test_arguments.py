@@ -37,7 +37,7 @@ def test_what_is_no_speed(text: str) -> None:
         speed(text)
 
 
-COMMANDS = ["run", "lint", "validate", "graph", "list", "describe", "schema", "sim"]
+COMMANDS = ["run", "lint", "validate", "graph", "list", "describe", "schema", "test", "new", "sim"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -84,6 +84,8 @@ def test_version(flow_command: Callable[..., Any]) -> None:
         (["list", "things"], "invalid choice: 'things'"),
         (["sim", "--port", "70000"], "'70000' is no port"),
         (["lint"], "required: GRAPH"),
+        (["new", "consumer", "mine"], "invalid choice: 'consumer'"),
+        (["new", "operator"], "required: NAME"),
     ],
 )
 def test_misuse_is_exit_2_and_says_what_would_do(

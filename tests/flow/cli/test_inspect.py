@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from flow.cli import inspect, main
 from flow.plugins import PluginFault
+from flow.registry import registry
 
 GRAPH = """version: 1
 name: small
@@ -82,6 +83,83 @@ def test_describe_suggests(flow_command: Callable[..., Any]) -> None:
     assert (done.code, done.out) == (2, "")
     assert "did you mean 'order-buffer'?" in done.err
     assert "`flow list` shows" in flow_command("describe", "zzzzzz").err
+
+
+PLUGIN = """
+from typing import TypeVar
+
+from flow import Context, Operator, operator
+from msgspec import Struct
+from reactivex import operators as ops
+
+T = TypeVar("T")
+
+class NAMEParams(Struct):
+    \"\"\"None.\"\"\"
+
+@operator("NAME")
+def relay(params: NAMEParams, context: Context) -> Operator[T, T]:
+    "Passes everything."
+    return ops.as_observable()
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Writes a plugin that registers the name it is given."""
+    kept = dict(registry.nodes)
+
+    def write(name: str) -> Path:
+        path = tmp_path / f"{name}.py"
+        path.write_text(PLUGIN.replace("NAME", name))
+        return path
+
+    yield write
+    registry.nodes.clear()
+    registry.nodes.update(kept)
+
+
+def test_plugins_are_listed_and_described(
+    flow_command: Callable[..., Any], plugin: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = plugin("relayed"), plugin("resent")
+    monkeypatch.chdir(one.parent)
+    assert {"relayed", "resent", "dedupe"} <= names(
+        flow_command("list", "--plugins", "./relayed.py", "--plugins", other).out
+    )
+    described = flow_command("describe", "relayed", "--plugins", one)
+    assert described.out.startswith("relayed (operator)\n\n  takes  T\n  gives  T\n\nPasses everything.")
+
+
+def test_a_graphs_plugins_are_described_though_its_nodes_have_faults(
+    flow_command: Callable[..., Any], plugin: Callable[[str], Path]
+) -> None:
+    path = plugin("passed_on").with_name("mine.yaml")
+    path.write_text(GRAPH.replace("nodes:", "plugins: [./passed_on.py]\nnodes:").replace("ingest", "injest"))
+    assert flow_command("describe", "passed_on", "--graph", path).code == 0
+    assert '"passed_on"' in flow_command("schema", "--graph", path).out
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--plugins", "./nowhere.py"], "flow: plugin './nowhere.py': the file is not there"),
+        (["--graph", "nowhere.yaml"], "nowhere.yaml:0:0: "),
+        (["--graph", "broken.yaml"], "broken.yaml:3:11: plugin './nowhere.py': the file is not there"),
+    ],
+)
+def test_plugins_that_cannot_be_had_are_bad_configuration(
+    flow_command: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    args: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.yaml").write_text(GRAPH.replace("nodes:", "plugins: [./nowhere.py]\nnodes:"))
+    done = flow_command("list", *args)
+    assert (done.code, done.out) == (78, "")
+    assert done.err.startswith(said)
 
 
 def test_schema_is_json(flow_command: Callable[..., Any]) -> None:
