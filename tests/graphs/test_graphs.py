@@ -12,7 +12,8 @@ import pytest
 
 import flow
 
-GRAPHS = sorted((Path(__file__).resolve().parents[2] / "graphs").glob("*.yaml"))
+FOLDER = Path(__file__).resolve().parents[2] / "graphs"
+GRAPHS = sorted(path for path in FOLDER.glob("*.yaml") if not path.name.endswith("_flow_test.yaml"))
 
 
 def header(path: Path) -> str:
@@ -22,16 +23,21 @@ def header(path: Path) -> str:
 
 
 def drawn(path: Path) -> set[tuple[str, str]]:
-    """(node, node) for each arrow of the header's drawing, read from left to right; a branch begins where the
-    line above it has its corner."""
+    """(node, node) for each arrow of the header's drawing, read from left to right; a branch begins where a
+    line above it has its corner, and may join again where one has its joint."""
     edges: set[tuple[str, str]] = set()
     corners: dict[int, str] = {}
+    joints: dict[int, str] = {}
     for line in header(path).splitlines():
-        for branch in re.finditer(r"[├└]─► (\w+)", line):
-            edges.add((corners[branch.start()], branch[1]))
-        for arrow in re.finditer(r"(\w+)(?= ─(?:┬─)?► (\w+))", line):
+        for branch in re.finditer(r"[├└][─┄]► (\w+)", line):
+            if branch.start() in corners:
+                edges.add((corners[branch.start()], branch[1]))
+        for back in re.finditer(r"(\w+) ─┘", line):
+            edges.add((back[1], joints[back.end() - 1]))
+        for arrow in re.finditer(r"(\w+)(?= ─(?:┬─+)?(?:┴─)?► (\w+))", line):
             edges.add((arrow[1], arrow[2]))
         corners |= {corner.end() - 1: corner[1] for corner in re.finditer(r"(\w+) ─┬", line)}
+        joints |= {joint.start(): joint[1] for joint in re.finditer(r"┴─► (\w+)", line)}
     return edges
 
 
