@@ -1,4 +1,4 @@
-# make run | test | lint | fmt | bench | setup | clean. Needs python3 (3.11 or later) and pip, nothing else.
+# make run | test | lint | fmt | bench | mutants | setup | clean. Needs python3 (3.11 or later) and pip, nothing else.
 # PYTHON=python3.13 chooses the interpreter, VENV=.venv-3.13 keeps a second environment, ARGS=... is passed on.
 
 VENV ?= .venv
@@ -24,7 +24,7 @@ $(shell rm -f $(RUN_STAMP) $(DEV_STAMP))
 endif
 endif
 
-.PHONY: setup run test lint fmt bench clean
+.PHONY: setup run test lint fmt bench mutants clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := setup
 
@@ -80,6 +80,9 @@ fmt: $(DEV_STAMP)
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m profiling $(ARGS)
+
+mutants: $(DEV_STAMP)
+	$(BIN)/python -m tests.mutation.mutants $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .coverage htmlcov .hypothesis .import_linter_cache .pytest_cache .ruff_cache

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from flow.clock import NS_PER_MS
 from flow.events import Sequence
+from flow.pool import release
 from flow.telemetry.occurrences import LateEventDropped
-from flow.testing import Bench, assert_nothing_out, make_stream
+from flow.testing import Bench, assert_nothing_out, make_event, make_stream
 from operators.order_buffer import OrderBufferParams, order_buffer
 
 
@@ -48,9 +50,9 @@ def test_a_reorder_is_healed_at_once_when_the_missing_one_comes() -> None:
 def test_a_gap_waits_150_ms_and_then_the_stream_goes_on() -> None:
     bench = bench_of()
     bench.push(1, 3, 4, 5)
-    bench.scheduler.advance_by(0.149)
+    bench.scheduler.advance_by(0.1499)
     assert bench.left == [1]
-    bench.scheduler.advance_by(0.002)
+    bench.scheduler.advance_by(0.0002)
     assert bench.left == [1, 3, 4, 5]
     assert bench.machine.gaps == 1
     assert bench.machine.timer is None
@@ -70,6 +72,7 @@ def test_each_gap_has_a_time_of_its_own() -> None:
     assert bench.left == [1, 3]
     bench.scheduler.advance_by(0.1)
     assert bench.left == [1, 3, 5]
+    assert bench.machine.gaps == 2
 
 
 def test_no_gap_is_given_up_before_its_lateness_nor_kept_past_one_flush_more() -> None:
@@ -112,6 +115,7 @@ def test_a_stream_without_numbers_passes_as_it_comes() -> None:
     bench = bench_of(Sequence.NONE)
     bench.push(0, 0, 9, 3, 0)
     assert bench.left == [0, 0, 9, 3, 0]
+    bench.check()
 
 
 def test_ranges_follow_each_other() -> None:
@@ -168,6 +172,26 @@ def test_a_held_event_that_comes_twice_leaves_once() -> None:
     assert_nothing_out(bench.pools)
 
 
+def test_of_two_held_with_one_number_the_first_leaves() -> None:
+    bench = bench_of()
+    bench.push(1)
+    for received_ns in (10, 20, 30):
+        bench.push(3, ingest_ts=received_ns)
+    bench.push(2)
+    assert [(event.sequence, event.ingest_ts) for event in bench.recorder.elements[-2:]] == [(2, 0), (3, 10)]
+
+
+def test_of_the_gaps_given_up_the_last_16_are_remembered() -> None:
+    bench = bench_of(lateness_ms=0)
+    bench.push(1)
+    for n in range(3, 3 + 2 * 17, 2):
+        bench.push(n)
+        bench.scheduler.advance_by(0.1)
+    assert bench.machine.gaps == 17
+    bench.push(2, 4)
+    assert bench.machine.dropped == {"duplicate": 1, "late": 1}
+
+
 def test_a_repeat_long_after_the_start_is_no_new_count() -> None:
     bench = bench_of()
     bench.push(*range(1, 1001))
@@ -196,65 +220,43 @@ def test_capacity_is_per_stream_and_only_the_first_gap_goes() -> None:
     assert bench.machine.in_flight == 3
 
 
-def test_a_new_count_is_followed_by_exchange_time() -> None:
-    bench = bench_of()
-    bench.push(1000, 1001, 1003)
-    later = bench.recorder.elements[-1].exchange_ts + 151 * NS_PER_MS
-    bench.push(1, exchange_ts=later)
-    assert bench.left == [1000, 1001, 1003, 1], "what was held belongs before the new count"
-    bench.push(2, exchange_ts=later + 1)
-    assert bench.left[-1] == 2
-    bench.check()
-
-
-def test_a_new_count_forgets_what_was_given_up() -> None:
-    bench = bench_of()
-    bench.push(10, 13)
-    bench.scheduler.advance_by(0.2)
-    later = bench.recorder.elements[-1].exchange_ts + 151 * NS_PER_MS
-    bench.push(9, 10, 11, 11, exchange_ts=later)
-    assert bench.left == [10, 13, 9, 10, 11]
-    assert bench.machine.dropped == {"duplicate": 1}
-
-
-def test_equal_or_slightly_newer_exchange_times_are_no_new_count() -> None:
-    bench = bench_of()
-    for n in (5, 6, 7):
-        bench.push(n, exchange_ts=10**18)
-    bench.push(6, exchange_ts=10**18)
-    bench.push(6, exchange_ts=10**18 + 150 * NS_PER_MS)
-    assert bench.left == [5, 6, 7]
-    assert bench.machine.dropped == {"duplicate": 2}
-
-
-def test_without_exchange_time_a_long_run_behind_is_a_new_count() -> None:
-    bench = bench_of(Sequence.MONOTONE)
-    bench.push(1000, exchange_ts=0)
-    for n in range(1, 40):
-        bench.push(n, exchange_ts=0, ingest_ts=n * 40 * NS_PER_MS)
-    assert bench.left == [1000, *range(32, 40)]
-
-
-def test_the_backlog_of_a_connection_that_lags_is_no_new_count() -> None:
-    bench = bench_of(Sequence.MONOTONE)
-    bench.push(1000, exchange_ts=0)
-    for n in range(1, 100):
-        bench.push(n, exchange_ts=0, ingest_ts=n * NS_PER_MS)
-    assert bench.left == [1000]
-
-
-def test_repeats_among_events_in_line_are_no_new_count() -> None:
-    bench = bench_of(Sequence.MONOTONE)
-    for n in range(100):
-        bench.push(1000 + n, exchange_ts=0)
-        bench.push(900 + n, exchange_ts=0)
-    bench.push(*([5] * 100), exchange_ts=0)
-    assert bench.left == list(range(1000, 1100))
-
-
 def test_streams_do_not_wait_for_each_other() -> None:
     bench = bench_of()
     other = make_stream()
     bench.push(1, 3)
     bench.push(1, 2, 3, stream=other)
     assert bench.left == [1, 1, 2, 3]
+
+
+def run_of(bench: Bench, *numbers: int) -> None:
+    """Give the machine these events in one call."""
+    bench.pushed += len(numbers)
+    bench.machine.add_many([make_event(number, bench.stream, pools=bench.pools) for number in numbers])
+
+
+def test_a_run_leaves_as_its_events_would_one_by_one() -> None:
+    bench = bench_of()
+    run_of(bench, 1, 2, 3)
+    assert bench.left == [1, 2, 3]
+    run_of(bench, 4, 7, 5, 5, 9, 6)
+    assert bench.left == [1, 2, 3, 4, 5, 6, 7]
+    run_of(bench, 8, 10)
+    assert bench.left == list(range(1, 11))
+    assert bench.machine.dropped == {"duplicate": 1}
+    bench.check()
+
+
+def test_of_a_run_what_is_in_line_leaves_as_runs() -> None:
+    bench = bench_of()
+    runs: list[list[int]] = []
+
+    def receive(elements: list[Any]) -> None:
+        runs.append([event.sequence for event in elements])
+        for event in elements:
+            release(event)
+
+    run_of(bench, 1)
+    bench.machine.emit_many = receive
+    run_of(bench, 2, 3, 4)
+    run_of(bench, 5, 6, 6, 7, 8)
+    assert runs == [[2, 3, 4], [5, 6], [7, 8]]

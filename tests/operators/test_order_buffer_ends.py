@@ -79,6 +79,38 @@ def test_disposal_between_two_elements_of_one_emission(how: str) -> None:
     bench.check_over()
 
 
+def test_what_comes_after_disposal_in_a_gap_is_released() -> None:
+    bench = bench_of(recorder=Recorder(lambda event: event.sequence == 1 and bench.subscription.dispose()))
+    bench.pushed += 3
+    bench.machine.add_many([make_event(number, bench.stream, pools=bench.pools) for number in (1, 3, 4)])
+    assert bench.left == [1]
+    assert bench.machine.dropped == {"disposed": 2}
+    bench.check_over()
+
+
+def test_closing_twice_is_closing_once() -> None:
+    bench = bench_of()
+    bench.push(1, 3)
+    bench.machine.close()
+    bench.machine.close()
+    assert bench.machine.dropped == {"disposed": 1}
+    bench.check_over()
+
+
+def test_what_is_ready_after_a_raise_is_no_gap() -> None:
+    def refuse(event: Any) -> None:
+        if event.sequence == 3:
+            raise ValueError("not three")
+
+    bench = bench_of(recorder=Recorder(refuse))
+    bench.push(1, 3, 4)
+    with pytest.raises(ValueError, match="not three"):
+        bench.push(2)
+    bench.scheduler.advance_by(1)
+    assert bench.left == [1, 2, 4]
+    assert bench.machine.gaps == 0
+
+
 @pytest.mark.parametrize("how", ["heal", "time", "overflow", "completion"])
 def test_what_an_observer_raises_reaches_whoever_pushed_and_nothing_is_left_out(how: str) -> None:
     def refuse(event: Any) -> None:
@@ -145,6 +177,41 @@ def test_what_is_no_event_is_refused(garbage: Any, with_letters: bool) -> None:
         assert isinstance(bench.recorder.error, (AttributeError, TypeError))
         assert bench.left == [1, 2]
     assert_nothing_out(bench.pools)
+
+
+def test_a_refused_event_goes_back_to_its_pool_and_is_described() -> None:
+    letters = DeadLetters()
+    bench = bench_of(dead_letters=letters)
+    bench.push(1)
+    broken: Any = make_event(2, bench.stream, pools=bench.pools)
+    broken.sequence = None
+    bench.push_any(broken)
+    [letter] = letters.read()
+    assert (letter.node, letter.reason, letter.provider) == ("bench", "TypeError", "binance")
+    assert_nothing_out(bench.pools)
+    bench.check()
+
+
+class Deceptive:
+    """Raises what a stream that is not known raises."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.sequence = 1
+        self.exchange_ts = 0
+
+    @property
+    def first_sequence(self) -> int:
+        raise KeyError("first_sequence")
+
+
+def test_an_element_that_raises_leaves_the_line_of_its_stream_alone() -> None:
+    bench = bench_of(dead_letters=DeadLetters())
+    bench.push(1, 2)
+    bench.push_any(Deceptive(bench.stream))
+    bench.push(2, 3)
+    assert bench.left == [1, 2, 3]
+    assert (bench.machine.dropped, bench.machine.dead_lettered) == ({"duplicate": 1}, 1)
 
 
 def test_after_a_failure_a_synchronous_source_leaves_no_timer_behind() -> None:
