@@ -2,10 +2,12 @@
 
 graph      the graph at top speed, in turns with THE LOOP and THE BOOK LOOP, with and without books
 features   what each feature costs when it alone is switched off
+operators  what each operator costs an event: alone, fused, in runs
+merges     what window-merge costs an event with 1 to 1,500 windows open
 load       a graph on the simulated exchange of another process, for minutes: latency, memory, collector
 quick      graph and features on a fifth of the frames and in 3 rounds: to see that they work, not to quote
 
-Without a name: graph and features.
+Without a name: graph, features, operators and merges.
 """
 
 import argparse
@@ -20,16 +22,17 @@ from profiling.frames import RecordingError
 from profiling.graph_cost import graph_cost, start_up_ms, verdicts
 from profiling.interleave import save, show
 from profiling.load import LoadParams, measure, report
+from profiling.operator_cost import merge_costs, operator_costs, show_costs
 from profiling.workload import Workload
 
-NAMES = ("graph", "features", "load", "quick")
+NAMES = ("graph", "features", "operators", "merges", "load", "quick")
 QUICK_COUNT, QUICK_ROUNDS = 40_000, 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0, 1 where the load misses what it is held against, 2 for wrong usage."""
     args = _parser().parse_args(argv)
-    names = list(dict.fromkeys(args.names)) or ["graph", "features"]
+    names = list(dict.fromkeys(args.names)) or ["graph", "features", "operators", "merges"]
     if "quick" in names:
         names = [*(name for name in names if name != "quick"), "graph", "features"]
         args.count, args.rounds, args.fold = QUICK_COUNT, QUICK_ROUNDS, args.fold or [1]
@@ -38,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _graph(args)
         if "features" in names:
             _features(args)
+        if "operators" in names:
+            _operators(args)
+        if "merges" in names:
+            _merges(args)
     except RecordingError as absent:
         print(f"profiling: {absent}", file=sys.stderr)
         return 2
@@ -82,6 +89,21 @@ def _features(args: argparse.Namespace) -> None:
             show(comparison)
             if args.out:
                 save(comparison, _folder(args.out) / f"features-fold-{fold}.json")
+
+
+def _operators(args: argparse.Namespace) -> None:
+    comparisons, costs = operator_costs(args.rounds)
+    show_costs(costs)
+    if args.out:
+        for comparison in comparisons:
+            save(comparison, _folder(args.out) / f"operators-{comparison.title.replace(' ', '-')}.json")
+
+
+def _merges(args: argparse.Namespace) -> None:
+    comparison, costs = merge_costs(args.rounds)
+    show_costs(costs)
+    if args.out:
+        save(comparison, _folder(args.out) / "merges.json")
 
 
 def _load(args: argparse.Namespace) -> int:

@@ -45,6 +45,7 @@ def _variants(work: Workload) -> dict[str, Variant]:
         "two consumers": make(consumers=2),
         "levels eager": make(levels="eager"),
         "coalesce x 3": make(has_coalesce=True),
+        "coalesce and idle throttle x 3": make(has_coalesce=True, has_throttle=True),
         "books": make(has_books=True),
         "frames from the file": work.from_file(),
         **{f"runs of {length} at most": make(longest_run=length) for length in (64, 8, 1)},

@@ -32,6 +32,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     consumers: int = CONSUMERS
     consumer: str = "null"
     has_coalesce: bool = False
+    has_throttle: bool = False
+    """Before each consumer, without limits."""
     without: tuple[str, ...] = ()
     unpooled: tuple[str, ...] = ()
     levels: str | None = None
@@ -55,6 +57,9 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
             if self.has_coalesce:
                 nodes[f"latest_{number}"] = {"use": "coalesce", "inputs": reads}
                 reads = [f"latest_{number}"]
+            if self.has_throttle:
+                nodes[f"paced_{number}"] = {"use": "throttle", "inputs": reads}
+                reads = [f"paced_{number}"]
             nodes[f"consumer_{number}"] = {"use": self.consumer, "inputs": reads}
         pools = {kind: {"off": True} for kind in self.unpooled}
         return {"version": 1, "name": "main", "pools": pools, "nodes": nodes}

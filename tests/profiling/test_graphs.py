@@ -47,6 +47,12 @@ def test_consumers_mailboxes_and_pools() -> None:
     assert "latest_3" not in graph.nodes
 
 
+def test_a_throttle_stands_behind_coalesce_where_both_are_there() -> None:
+    graph = Variant(symbols=("BTC-USDT",), consumers=1, has_coalesce=True, has_throttle=True).graph()
+    ways = {name: graph.nodes[name].inputs[0].source for name in ("consumer_1", "paced_1", "latest_1")}
+    assert ways == {"consumer_1": "paced_1", "paced_1": "latest_1", "latest_1": "bus"}
+
+
 def test_a_variant_is_checked_like_any_graph() -> None:
     with pytest.raises(GraphError, match="nosuch"):
         Variant(symbols=("BTC-USDT",), consumer="nosuch").graph()
