@@ -313,6 +313,22 @@ def test_watching_leaves_the_run_and_its_events_as_they_are(merge_rig: Rig, watc
         event.put()
 
 
+def test_a_stream_is_looked_up_once_and_again_when_the_table_changes(
+    merge_rig: Rig, watcher: WindowMerge
+) -> None:
+    rig, met = merge_rig(), []
+    watcher.scheduler = rig.scheduler
+    watcher.table.merges = lambda *key: met.append(key) or False  # type: ignore[method-assign]
+    trades = [rig.event("a", number, kind=EventType.TRADE) for number in (1, 2, 3)]
+    watcher.watch_many(trades)
+    watcher.watch_many(trades)
+    assert met == [("BTC-USDT", EventType.TRADE)]
+    assert watcher.dropped == {"not_merged": 6}
+    watcher.look_up_anew()
+    watcher.watch_many(trades)
+    assert len(met) == 2
+
+
 def test_a_run_is_looked_at_whole_before_anything_is_emitted(merge_rig: Rig) -> None:
     """So that the account is right whatever happens downstream."""
     rig = merge_rig(most_events=2, merges=[["*", "BestQuote"]])
