@@ -8,6 +8,7 @@ one in SAMPLES.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -149,3 +150,15 @@ def test_every_registered_operator_keeps_the_contract(
 def test_no_entry_is_left_of_an_operator_that_is_gone() -> None:
     names = {spec.name for spec in registry.operators()}
     assert {*PARAMS, *SAMPLES} - names == set()
+
+
+def test_what_the_tables_do_not_know_says_what_to_add() -> None:
+    check = test_every_registered_operator_keeps_the_contract
+    with pytest.raises(
+        pytest.fail.Exception, match=r"new takes .*Connection.*: add what it takes to SAMPLES"
+    ):
+        check(replace(registry.nodes["ingest"], name="new"), {}, ())
+    with pytest.raises(
+        pytest.fail.Exception, match=r"new can.t be made of {}: .*; add what it needs to PARAMS"
+    ):
+        check(replace(registry.nodes["rx.map"], name="new"), {}, ())

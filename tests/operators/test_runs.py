@@ -1,11 +1,9 @@
-"""Runs: whatever way a stream of elements is cut into runs, the outcome is that of one after another."""
+"""Runs beyond the operators' contract: subscribers of a fan-out, mailboxes, puts that are written out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import pytest
 import reactivex
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,15 +16,13 @@ from flow.graph.spec import MailboxSpec
 from flow.pool import Pools, release
 from flow.routing import RoutingTable
 from flow.runtime.mailbox import Mailbox
-from flow.stage import Machine, door, many
+from flow.stage import door, many
 from flow.telemetry.dead_letters import DeadLetters
 from flow.testing import assert_nothing_out, make_event
 from nodes.providers.binance.codec import BinanceCodec
 from operators.decode import Decoder
 from operators.dedupe import DedupeParams, Deduper
 from operators.fan_out_clone import FanOutStage
-from operators.order_buffer import OrderBuffer, OrderBufferParams
-from operators.route import Router
 
 STREAMS = [
     Stream("test", symbol, EventType.TRADE, kind.value, kind)
@@ -40,57 +36,19 @@ QUOTE = (
 cuts = st.lists(st.integers(1, 9), min_size=1, max_size=20)
 
 
-class Chain:
-    """A machine with what it needs around it, and a record of what came out of it."""
-
-    def __init__(self, make: Callable[[Context], Machine[Any, Any]]) -> None:
-        self.pools = Pools()
-        self.letters = DeadLetters()
-        self.context = Context("under test", pools=self.pools, dead_letters=self.letters, clock=lambda: 5)
-        self.machine = make(self.context)
-        self.machine.after = lambda seconds, action: None  # type: ignore[method-assign,assignment,return-value]
-        self.machine.lead_to(self.take)
-        self.out: list[tuple[str, int, int]] = []
-
-    def take(self, event: Any) -> None:
-        self.out.append((event.channel, event.sequence, event.routing_version))
-        release(event)
-
-    def elements(self, script: list[tuple[int, int, bool]]) -> list[Any]:
-        return [
-            make_event(number, STREAMS[stream], pools=self.pools) if is_event else object()
-            for stream, number, is_event in script
-        ]
-
-    def account(self) -> tuple[Any, ...]:
-        machine = self.machine
-        return self.out, machine.passed, dict(machine.dropped), machine.dead_lettered, machine.in_flight
+def elements(script: list[tuple[int, int, bool]], pools: Pools) -> list[Any]:
+    return [
+        make_event(number, STREAMS[stream], pools=pools) if is_event else object()
+        for stream, number, is_event in script
+    ]
 
 
-MACHINES: dict[str, Callable[[Context], Machine[Any, Any]]] = {
-    "order-buffer": lambda context: OrderBuffer(OrderBufferParams(capacity=3), context),
-    "dedupe": lambda context: Deduper(DedupeParams(window=4), context),
-    "route": lambda context: Router(RoutingTable(), context),
-}
-
-
-@pytest.mark.parametrize("name", MACHINES)
-@given(script=steps, lengths=cuts)
-def test_the_outcome_is_that_of_one_after_another(
-    name: str, script: list[tuple[int, int, bool]], lengths: list[int]
-) -> None:
-    one, cut = Chain(MACHINES[name]), Chain(MACHINES[name])
-    for element in one.elements(script):
-        one.machine.add(element)
-    elements, at = cut.elements(script), 0
-    while at < len(elements):
-        length = lengths[at % len(lengths)]
-        cut.machine.add_many(elements[at : at + length])
-        at += length
-    assert cut.account() == one.account()
-    for chain in (one, cut):
-        chain.machine.close()
-        assert_nothing_out(chain.pools, used=False)
+def fan_out(pools: Pools, table: RoutingTable) -> Any:
+    services: dict[str, Any] = {"routing": table}
+    context = Context(
+        "under test", pools=pools, dead_letters=DeadLetters(), clock=lambda: 5, services=services
+    )
+    return FanOutStage(reactivex.never(), context)
 
 
 @given(script=steps, lengths=cuts)
@@ -99,11 +57,9 @@ def test_subscribers_of_a_fan_out_get_the_same_from_runs(
 ) -> None:
     outcomes: list[Any] = []
     for is_cut in (False, True):
-        chain = Chain(MACHINES["route"])
-        table = RoutingTable()
-        chain.context.services["routing"] = table
+        pools, table = Pools(), RoutingTable()
         table.subscribe("narrow", "A-B")
-        stage: Any = FanOutStage(reactivex.never(), chain.context)
+        stage = fan_out(pools, table)
         received: dict[str, list[tuple[str, int]]] = {"wide": [], "narrow": []}
         subscribers = [
             stage.wire_named(
@@ -115,16 +71,16 @@ def test_subscribers_of_a_fan_out_get_the_same_from_runs(
             )
             for name, got in received.items()
         ]
-        elements = chain.elements(script)
+        events = elements(script, pools)
         if is_cut:
-            for at in range(0, len(elements), lengths[0]):
-                stage.machine.add_many(elements[at : at + lengths[0]])
+            for at in range(0, len(events), lengths[0]):
+                stage.machine.add_many(events[at : at + lengths[0]])
         else:
-            for element in elements:
-                stage.machine.add(element)
+            for event in events:
+                stage.machine.add(event)
         sent = [subscriber.sent for subscriber in subscribers]
         assert sent == [len(received["wide"]), len(received["narrow"])]
-        assert_nothing_out(chain.pools, used=False)
+        assert_nothing_out(pools, used=False)
         outcomes.append((received, sent, stage.machine.passed, stage.machine.dead_lettered))
     assert outcomes[0] == outcomes[1]
 
@@ -140,13 +96,13 @@ def test_a_mailbox_takes_runs_as_it_takes_single_elements(
     outcomes: list[Any] = []
     for is_cut in (False, True):
         mailbox = Mailbox("consumer", MailboxSpec(capacity=capacity), Context(clock=lambda: 5))
-        elements = [make_event(number, STREAMS[stream]) for stream, number, _ in script]
+        events = [make_event(number, STREAMS[stream]) for stream, number, _ in script]
         if is_cut:
-            for at in range(0, len(elements), lengths[0]):
-                mailbox.put_many(elements[at : at + lengths[0]])
+            for at in range(0, len(events), lengths[0]):
+                mailbox.put_many(events[at : at + lengths[0]])
         else:
-            for element in elements:
-                mailbox.put(element)
+            for event in events:
+                mailbox.put(event)
         waiting = mailbox.in_flight
         taken = [(event.channel, event.sequence) for event in mailbox.take_now()]
         outcomes.append((waiting, taken, mailbox.coalesced, dict(mailbox.dropped), mailbox.markers))
@@ -154,7 +110,7 @@ def test_a_mailbox_takes_runs_as_it_takes_single_elements(
 
 
 def test_a_bound_method_has_a_door_where_its_owner_takes_runs() -> None:
-    machine = MACHINES["dedupe"](Context())
+    machine = Deduper(DedupeParams(), Context())
     assert door(machine.add) == machine.add_many
     assert door(print) is None
     assert door([].append) is None
@@ -179,14 +135,14 @@ def lies_cleared(pools: Pools, kind: str, key_field: str) -> int:
 
 def test_what_is_put_where_it_is_used_is_cleared_of_every_field() -> None:
     """The fan-out and the decoder write their puts out; a new field that they forget fails here."""
-    chain = Chain(MACHINES["route"])
-    stage: Any = FanOutStage(reactivex.never(), chain.context)
+    pools = Pools()
+    stage = fan_out(pools, RoutingTable())
     stage.wire_named("any", _ignore, _ignore, _ignore, None)
-    event: Any = make_event(7, STREAMS[0], pools=chain.pools, merge_id="m")
+    event: Any = make_event(7, STREAMS[0], pools=pools, merge_id="m")
     for name in set(PooledEvent.__slots__) - {"stream", "home", "payload", "merge_id"}:
         setattr(event, name, 9)
     stage.machine.add_many([event])
-    assert lies_cleared(chain.pools, "CanonicalEvent", "stream") == 1
+    assert lies_cleared(pools, "CanonicalEvent", "stream") == 1
 
     pools = Pools()
     decoder = Decoder(

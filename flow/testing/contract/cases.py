@@ -178,7 +178,7 @@ class Inputs:
 
 
 def _paced(samples: list[Any], less: int, pauses: int) -> Script:
-    """`less` samples, with pauses, which are the digits of one number: drawing each would cost too much."""
+    """All but the first `less` samples, with pauses: the digits of one number, as drawing each is dear."""
     steps: list[Step] = []
     for what in samples[less:]:
         steps.append(Push(what))

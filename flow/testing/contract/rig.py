@@ -108,27 +108,27 @@ class Witness:
     def on_next(self, element: Any) -> None:
         plain = describe(element)
         self.rig.log.append(Came(plain))
-        self.see(f"the element {plain!r}")
+        self.see("the element ", plain)
         self.elements.append(plain)
         if self.on_element is not None:
             self.on_element(len(self.elements))
         release(element)
 
     def on_error(self, error: Exception) -> None:
-        self.see(f"on_error({error!r})")
+        self.see("on_error: ", error)
         self.rig.log.append(f"    came on_error({error!r})")
         self.errors.append(error)
 
     def on_completed(self) -> None:
-        self.see("on_completed()")
+        self.see("on_completed")
         self.rig.log.append("    came on_completed()")
         self.completions += 1
 
-    def see(self, what: str) -> None:
+    def see(self, what: str, value: Any = "") -> None:
         if self.rig.is_disposed:
-            self.wrong.append(("dispose", f"{what} came after the subscription was disposed"))
+            self.wrong.append(("dispose", f"{what}{value} came after the subscription was disposed"))
         elif self.is_over:
-            self.wrong.append(("grammar", f"{what} came after the end"))
+            self.wrong.append(("grammar", f"{what}{value} came after the end"))
 
 
 class Rig:

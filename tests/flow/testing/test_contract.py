@@ -66,7 +66,7 @@ BROKEN: list[tuple[Any, str, str]] = [
     (gives_up_when_fused, "composition", "fused with stages"),
     (of(EmitsRunsBackwards), "composition", "undisturbed it is"),
     (of(ReadsTheWall), "time", "gallery.py"),
-    (rewired("completes twice"), "grammar", "on_completed() came after the end"),
+    (rewired("completes twice"), "grammar", "on_completed came after the end"),
     (rewired("hides errors"), "failure", "the observer was told []"),
 ]
 
