@@ -133,7 +133,8 @@ class Vocabulary:
             return {**self.stream, "sequence": tree}
         own = tree.entries
         inherited = dict(self.stream)
-        if "type" in own and "type" in inherited and own["type"].value != inherited["type"].value:
+        usual = inherited["type"].value if "type" in inherited else EventType.TRADE
+        if "type" in own and own["type"].value != usual:
             inherited = {key: child for key, child in inherited.items() if key not in ("channel", "numbers")}
         return {**inherited, **own}
 

@@ -39,6 +39,8 @@ class Odd(Machine[CanonicalEvent, CanonicalEvent]):
     def add(self, element: CanonicalEvent) -> None:
         if self.does == "refuse":
             raise ValueError("no thanks")
+        if self.does == "keep":
+            return
         element.put()
         if self.does == "put twice":
             element.put()

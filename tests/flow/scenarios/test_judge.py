@@ -159,8 +159,8 @@ NODE_TESTS = {
         "node: {use: talker, params: {does: raise}}\n  input: 1-2|\n  output: 1-2",
         [
             "node: a handler raised, 2 times",
-            "  RuntimeError: oops (odd_parts.py:77)",
-            "  RuntimeError: oops (odd_parts.py:77)",
+            "  RuntimeError: oops (odd_parts.py:79)",
+            "  RuntimeError: oops (odd_parts.py:79)",
         ],
     ),
     "numbers": (
@@ -240,6 +240,13 @@ def test_a_bug_of_ownership_names_the_places_of_both_puts(node_test: Callable[..
     assert done.code == 1
     second, first = re.findall(r"odd_parts.py:(\d+) \(add, node node\)", done.out)
     assert int(second) == int(first) + 2
+
+
+def test_objects_that_are_kept_are_named(node_test: Callable[..., Any]) -> None:
+    done = node_test("- {name: a, node: {use: odd, params: {does: keep}}, input: 1-2|}")
+    assert done.code == 1
+    kept = "Stream(binance/BTC-USDT/Trade/trade) x 2"
+    assert f"  objects of pool CanonicalEvent were not returned: 2: {kept}\n" in done.out
 
 
 def test_of_many_rows_those_around_the_difference_are_shown(flow_test: Callable[..., Any]) -> None:

@@ -77,6 +77,32 @@ GRAPH_TESTS = {
         "pool_timeout: 1",
         "pool_timeout: 2",
     ),
+    "a pool that is dry for a while": (
+        "sets: ['pools={CanonicalEvent: {capacity: 1}}', nodes.ordered.params.lateness_ms=50]\n"
+        "  inputs: {events: 1-3-4|}\n"
+        "  expect: {ordered: {rows: [{at_ms: 0, sequence: 1}, {at_ms: 70, sequence: 3}, "
+        "{at_ms: 70, sequence: 4}], dropped: {}}}",
+        "dropped: {}",
+        "dropped: {pool_timeout: 1}",
+    ),
+    "a reader of several dead letters, of which some can't come": (
+        "sets: ['nodes.refused.inputs=[events.dead_letters, ordered.dead_letters]']\n"
+        "  inputs: {ordered: 1|}\n  expect: {one: 1, refused: {count: 0}}",
+        "count: 0",
+        "count: 1",
+    ),
+    "an unknown exchange time": (
+        "events: {a: {sequence: 1, exchange_ts: 0}}\n  inputs: {events: a|}\n"
+        "  expect: {one: {rows: [{exchange_ts: 0}]}}",
+        "{exchange_ts: 0}]",
+        "{exchange_ts: 1}]",
+    ),
+    "another type has another channel": (
+        "stream: {channel: aggTrade}\n  events: {q: {type: BestQuote}}\n  inputs: {events: 1q|}\n"
+        "  expect: {one: {rows: [{channel: aggTrade}, {channel: best_quote}]}}",
+        "best_quote}",
+        "aggTrade}",
+    ),
     "dead letters that reach their reader": (
         "events: {x: hello}\n  inputs: {frames: x-|}\n"
         "  expect: {events: {dead_letters: [{at_ms: 0, reason: malformed_json, original: hello}]}, "
@@ -191,6 +217,21 @@ def test_recordings_are_lines_and_files(
     bad = flow_test(files.replace("{file: own.raw}", "nonsense"))
     assert bad.code == 1
     assert "failed: --replay: binance.raw:1: not a record of the capture format: 'nonsense'\n" in bad.out
+
+
+def test_a_recording_is_played_however_long_it_is(
+    folder: Path,
+    flow_test: Callable[..., Any],
+    binance_capture: Callable[..., Path],
+    trade_frame: Callable[..., bytes],
+) -> None:
+    capture = binance_capture(trade_frame(1), trade_frame(2), step_ms=7_200_000)
+    (folder / "long.raw").write_bytes(capture.read_bytes())
+    done = flow_test(
+        "- {name: a, recordings: {binance: [{file: long.raw}]}, expect: {one: {count: 2}}, "
+        "sets: ['nodes.socket.params.symbols=[AAA-USDT]']}"
+    )
+    assert done.out == PASSED
 
 
 def test_two_runs_are_alike(flow_test: Callable[..., Any]) -> None:
