@@ -191,13 +191,14 @@ class Throttle(Machine[CanonicalEvent, CanonicalEvent]):
 
     def set_timer(self, now_us: int) -> None:
         """One timer, not later than when something can leave; none while nothing waits."""
-        lines, allowance = self.lines, self.allowance
-        due_us = lines.asleep[0][0] if lines.asleep else NO_LIMIT
+        lines, allowance, due_us = self.lines, self.allowance, 0
         if allowance is not None:
             allowance.wants_more(is_more=bool(lines.ready))
-            if lines.ready:
-                due_us = min(due_us, now_us + max(1, allowance.wait_us(now_us)))
-        if due_us == NO_LIMIT:
+        if allowance is not None and lines.ready:
+            due_us = now_us + max(1, allowance.wait_us(now_us))
+        elif lines.asleep:
+            due_us = lines.asleep[0][0]
+        if not due_us:
             self.stop_timer()
             self.end_episode()
         elif self.timer is None or due_us < self.due_us:

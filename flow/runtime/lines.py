@@ -148,10 +148,8 @@ class Lines:
     def forget(self) -> int:
         """Hold nothing more; how much that was."""
         held = self.held
-        for line in self.waiting:
-            line.waiting.clear()
-        self.ready.clear()
-        self.asleep.clear()
+        for container in (self.ready, self.asleep, self.by_stream, self.books):
+            container.clear()
         return held
 
     def _line_up(self, line: Line, now_us: int) -> None:

@@ -45,6 +45,8 @@ def test_a_bucket_starts_full_and_holds_no_more_than_its_depth() -> None:
     assert [bucket.take(0) for _ in range(3)] == [True, True, False]
     assert bucket.wait_us() == 100_000
     assert [bucket.take(100 * S) for _ in range(3)] == [True, True, False]
+    assert bucket.fill(99 * S) == 0
+    assert bucket.fill(100 * S + 100_000) == pytest.approx(1)
 
 
 def test_a_token_is_there_when_the_wait_is_over_and_not_before() -> None:
@@ -182,6 +184,16 @@ def test_who_leaves_leaves_its_part_to_the_others_and_who_comes_gets_one() -> No
     assert [one.own.rate_per_us * S for one in (first, third)] == pytest.approx([25, 75])
     passed = over(4, {first: 1000, third: 1000}, begin_us=S)
     assert [passed[first], passed[third]] == pytest.approx([100, 300], abs=10)
+
+
+def test_who_comes_takes_nothing_of_what_others_have_saved() -> None:
+    first, second = members(100, 200, 200)
+    take(first, 1000, 0)
+    assert take(first, 1000, 10_000) == 0
+    take(second, 1000, 50_000)
+    Allowance(100, first.share)
+    assert first.own.fill(50_000) == pytest.approx(2.5, abs=0.6)
+    assert first.available(50_000) >= 2
 
 
 def test_whoever_comes_and_goes_nobody_is_given_more_than_there_is() -> None:

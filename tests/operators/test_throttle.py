@@ -241,6 +241,20 @@ def test_there_is_one_timer_while_something_waits_and_none_while_nothing_does() 
     assert (pipe.timers, pipe.machine.in_flight) == (0, 0)
 
 
+def test_no_timer_is_left_where_what_waited_left_before_it_was_due() -> None:
+    pipe = Pipe(rate_per_s=10)
+    left: list[tuple[int, int]] = []
+
+    def push() -> None:
+        pipe.push(OTHERS, 11)
+        left.append((len(pipe.left), pipe.timers))
+
+    pipe.scheduler.schedule_relative(0.1, lambda *_: push())
+    pipe.push(TRADES, 1, 2)
+    pipe.advance(1)
+    assert left == [(3, 0)]
+
+
 def test_an_episode_is_reported_once() -> None:
     pipe = Pipe(rate_per_s=10)
     reported: list[tuple[str, Any]] = []
@@ -262,30 +276,67 @@ def test_an_episode_is_reported_once() -> None:
 # --- the share ---------------------------------------------------------------------------------------
 
 
+class Together:
+    """Throttles of one share, pushed at together; how many events each let through."""
+
+    def __init__(self, *bandwidths: float, total: float) -> None:
+        self.scheduler: Any = TestScheduler()
+        self.sources: list[Subject[Any]] = [Subject() for _ in bandwidths]
+        self.counts = [0] * len(bandwidths)
+        context = Context()
+        self.subscriptions = [
+            source.pipe(
+                throttle(ThrottleParams(bandwidth_per_s=bandwidth, total_per_s=total, share="one"), context)
+            ).subscribe(self.counting(number), scheduler=self.scheduler)
+            for number, (source, bandwidth) in enumerate(zip(self.sources, bandwidths, strict=True))
+        ]
+
+    def counting(self, number: int) -> Any:
+        def count(event: Any) -> None:
+            self.counts[number] += 1
+
+        return count
+
+    def press(self, *which: int) -> None:
+        """More than these can let through."""
+        for number in which:
+            for sequence in range(1000):
+                self.sources[number].on_next(make_event(sequence, TRADES))
+
+    def passed(self, seconds: float) -> list[int]:
+        before = list(self.counts)
+        self.scheduler.advance_by(seconds)
+        return [now - then for now, then in zip(self.counts, before, strict=True)]
+
+
 def test_throttles_of_one_share_have_one_total() -> None:
-    context = Context()
-    scheduler: Any = TestScheduler()
-    sources: list[Subject[Any]] = [Subject(), Subject()]
-    counts = [0, 0]
-    for number, source in enumerate(sources):
+    both = Together(40, 40, total=20)
+    both.press(0)
+    assert both.passed(10) == [pytest.approx(200, abs=5), 0], "alone it has all"
+    both.press(1)
+    assert both.passed(10) == [pytest.approx(100, abs=5), pytest.approx(100, abs=5)]
 
-        def count(event: Any, number: int = number) -> None:
-            counts[number] += 1
 
-        params = ThrottleParams(bandwidth_per_s=40, total_per_s=20, share="both")
-        source.pipe(throttle(params, context)).subscribe(count, scheduler=scheduler)
-    for number in range(1000):
-        sources[0].on_next(make_event(number, TRADES))
-    scheduler.advance_by(10)
-    assert counts[0] == pytest.approx(200, abs=5), "alone it has all"
-    for number in range(1000):
-        sources[1].on_next(make_event(number, TRADES))
-    before = list(counts)
-    scheduler.advance_by(10)
-    assert [now - then for now, then in zip(counts, before, strict=True)] == [
-        pytest.approx(100, abs=5),
-        pytest.approx(100, abs=5),
-    ]
+def test_two_that_wait_have_what_the_third_leaves_in_equal_parts() -> None:
+    three = Together(100, 100, 100, total=90)
+    three.press(0, 1)
+    three.passed(1)
+    assert three.passed(8) == [pytest.approx(360, abs=8), pytest.approx(360, abs=8), 0]
+
+
+def test_those_that_wait_have_what_another_leaves_by_their_bandwidths() -> None:
+    three = Together(240, 80, 320, total=160)
+    three.press(0, 1)
+    three.passed(1)
+    assert three.passed(6) == [pytest.approx(720, abs=20), pytest.approx(240, abs=20), 0]
+
+
+def test_a_throttle_that_ends_leaves_its_part_to_the_others() -> None:
+    both = Together(100, 100, total=50)
+    both.press(0, 1)
+    both.passed(1)
+    both.subscriptions[1].dispose()
+    assert both.passed(8) == [pytest.approx(400, abs=8), 0]
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 from flow.events.canonical import PooledEvent
-from flow.events.payloads import GapData
+from flow.events.payloads import BookUpdateData, GapData
 from flow.pool import Pools
 from flow.telemetry.dead_letters import DeadLetters
 from flow.testing import assert_nothing_out, make_event
 from operators.throttle import throttle
-from tests.operators.throttle_rig import OTHERS, TICKERS, TRADES, Pipe
+from tests.operators.throttle_rig import OTHERS, TICKERS, TRADES, UPDATES, Pipe
 
 
 def test_completion_lets_all_go_at_once_in_order_of_arrival() -> None:
@@ -35,6 +35,15 @@ def test_completion_lets_all_go_at_once_in_order_of_arrival() -> None:
     assert 9 + pipe.machine.markers == pipe.machine.passed + pipe.machine.coalesced + 1
 
 
+def test_a_book_leaves_when_the_last_that_it_took_in_arrived() -> None:
+    pipe = Pipe(rate_per_s=1)
+    for number, stream in ((1, UPDATES), (2, UPDATES), (3, TRADES), (4, TRADES), (5, UPDATES)):
+        payload = BookUpdateData([("5", str(number))], []) if stream is UPDATES else None
+        pipe.push(stream, number, payload=payload)
+    pipe.source.on_completed()
+    assert [number for _, number in pipe.taken()] == [1, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     "end", [lambda p: p.source.on_error(ValueError("x")), lambda p: p.subscription.dispose()]
 )
@@ -46,6 +55,7 @@ def test_what_waits_at_an_error_or_a_disposal_is_counted(end: Callable[[Pipe], N
     pipe.advance(100)
     assert [number for _, number in pipe.taken()] == [1]
     assert (pipe.machine.dropped, pipe.machine.in_flight, pipe.timers) == ({"disposed": 3}, 0, 0)
+    assert not pipe.machine.lines.by_stream
 
 
 def test_disposal_in_the_middle_of_what_leaves() -> None:
@@ -77,9 +87,16 @@ def test_completion_in_the_middle_of_what_leaves_loses_nothing() -> None:
 
 
 def test_what_comes_back_in_stays_behind_what_is_leaving() -> None:
+    depths: list[int] = []
+    depth = 0
+
     def push_more(event: Any) -> None:
+        nonlocal depth
+        depth += 1
+        depths.append(depth)
         if event.sequence == 2:
             pipe.push(TRADES, 5)
+        depth -= 1
 
     pipe = Pipe(rate_per_s=10, burst=3, on_element=push_more)
     pipe.push(TRADES, 1)
@@ -89,6 +106,7 @@ def test_what_comes_back_in_stays_behind_what_is_leaving() -> None:
     pipe.scheduler.sleep(0.3)
     pipe.machine.wake()
     assert [number for _, number in pipe.taken()] == [1, 0, 0, 2, 3, 5]
+    assert depths == [1] * 6, "nothing is handed over within another handover"
 
 
 @pytest.mark.parametrize("is_pressed", [True, False])
@@ -125,6 +143,14 @@ def test_without_dead_letters_what_is_no_event_ends_the_stream() -> None:
     pipe.machine.add(make_event(3, TRADES))
     pipe.advance(1)
     assert (pipe.taken(), pipe.timers) == ([(0, 1)], 0)
+
+
+def test_the_rest_of_a_run_whose_element_ended_the_stream_is_counted() -> None:
+    pipe = Pipe(rate_per_s=10, burst=5)
+    pipe.machine.add_many([make_event(1, TRADES), None, make_event(2, TRADES), make_event(11, OTHERS)])
+    assert isinstance(pipe.recorder.error, AttributeError)
+    assert pipe.taken() == [(0, 1)]
+    assert (pipe.machine.passed, pipe.machine.dropped) == (1, {"disposed": 2})
 
 
 def test_pooled_events_pass_as_they_are_and_wait_as_clones() -> None:
