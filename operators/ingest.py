@@ -53,6 +53,9 @@ class Ingester(Machine[Arrival, WsFrame]):
                 connection, payload, received_at = element
                 shelf = shelves[connection]
             except Exception as error:
+                self.offer_on(frames, len(elements) - at)  # first: what a dry pool leaves is the run's end
+                frames = []
+                append = frames.append
                 if not self.meet(element, error):
                     continue
                 connection, payload, received_at = element
@@ -67,7 +70,7 @@ class Ingester(Machine[Arrival, WsFrame]):
             frame.payload = payload
             frame.received_at = received_at or clock()
             append(frame)
-        self.offer_on(frames)
+        self.offer_on(frames, 0 if dry is None else dry.left)
         if dry is not None:
             raise dry
 
@@ -85,8 +88,8 @@ class Ingester(Machine[Arrival, WsFrame]):
         self.shelves[connection] = self.pool.shelf(connection)
         return True
 
-    def offer_on(self, frames: list[WsFrame]) -> None:
-        """Emit, and count what was taken downstream: all but what a dry pool left."""
+    def offer_on(self, frames: list[WsFrame], rest: int) -> None:
+        """Emit, and count what was taken downstream: all but what a dry pool left, and `rest` behind it."""
         if not frames:
             return
         total, left = len(frames), 0
@@ -94,6 +97,7 @@ class Ingester(Machine[Arrival, WsFrame]):
             self.emit_many(frames)
         except PoolTimeout as dry:
             left = dry.left
+            dry.left += rest
             raise
         finally:
             self.passed += total - left

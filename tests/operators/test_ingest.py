@@ -186,3 +186,33 @@ def test_a_run_that_meets_a_dry_pool_is_taken_as_far_as_it_goes() -> None:
     assert offer(machine, run[2:]) == 1
     assert len(taken) == 3
     assert machine.passed == 3
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 100])
+@pytest.mark.parametrize("room", [1, 2, 3])
+def test_nothing_of_a_run_is_lost_where_the_pool_behind_is_dry_too(frames: int, room: int) -> None:
+    pools, letters = Pools({"WsFrame": PoolSettings(frames)}), DeadLetters()
+    machine = Ingester(Context("frames", pools=pools, dead_letters=letters, clock=Ticking()))
+    taken: list[bytes] = []
+
+    def take(elements: list[WsFrame]) -> None:
+        taken.extend(frame.payload for frame in elements[:room])
+        left = len(elements[room:])
+        for frame in elements:
+            release(frame)
+        if left:
+            dry = PoolTimeout("CanonicalEvent", room)
+            dry.left = left
+            raise dry
+
+    machine.emit_many = take
+    run: list[Any] = [(ONE, b"a", 1), (ONE, b"b", 1), None, (TWO, b"c", 1), (ONE, b"d", 1), 7, (TWO, b"e", 1)]
+    offers, rest = 0, run
+    while rest:
+        rest = rest[offer(machine, list(rest)) :]
+        offers += 1
+        assert machine.passed + machine.dead_lettered == len(run) - len(rest)
+        assert offers <= len(run)
+    assert taken == [b"a", b"b", b"c", b"d", b"e"]
+    assert len(letters) == 2
+    assert_nothing_out(pools)
