@@ -129,6 +129,7 @@ class Machine(Outlet, Generic[In, Out]):
         self.passed: int = 0
         self.dropped: Counter[str] = Counter()
         self.dead_lettered: int = 0
+        self.taken_back: int = 0
         self.emit_many: OnRun = self.emit_each
         """Emits a run: through the receiver's own door for runs, where `lead_to` found one."""
 
@@ -155,10 +156,10 @@ class Machine(Outlet, Generic[In, Out]):
     def finish(self) -> None:
         """The source completed: emit what is held back."""
 
-    def flush(self) -> None:
-        """Finish, guarded as a body is."""
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Guard `action` as a body is."""
         try:
-            self.finish()
+            action()
         except Exception as error:
             self.report(error)
 
@@ -168,14 +169,7 @@ class Machine(Outlet, Generic[In, Out]):
 
     def after(self, seconds: float, action: Callable[[], None]) -> abc.DisposableBase:
         """Let the scheduler run `action` once. It is guarded as a body is; there is no element to refuse."""
-
-        def guarded(_: Any) -> None:
-            try:
-                action()
-            except Exception as error:
-                self.report(error)
-
-        run = unshielded(guarded)
+        run = unshielded(lambda _: self.attempt(action))
         return self.scheduler.schedule_relative(seconds, lambda scheduler, state=None: run(state))
 
     @property
@@ -196,6 +190,11 @@ class Machine(Outlet, Generic[In, Out]):
     def drop(self, element: Any, reason: str) -> None:
         """Give an element up, counted by reason."""
         self.dropped[reason] += 1
+        release(element)
+
+    def take_back(self, element: Any) -> None:
+        """Give back what was emitted after the end, when nobody read any more."""
+        self.taken_back += 1
         release(element)
 
     def refuse(self, element: Any, error: Exception, reason: str = "") -> None:
@@ -352,7 +351,7 @@ class Stage(Fusable[Out]):
         def stop() -> None:
             nonlocal is_over
             is_over = True
-            machine.lead_to(release)
+            machine.lead_to(machine.take_back)
             machine.close()
             machine.add = partial(machine.drop, reason="disposed")
 
@@ -367,7 +366,7 @@ class Stage(Fusable[Out]):
             if is_over:
                 return
             try:
-                machine.flush()
+                machine.attempt(machine.finish)
                 is_complete = not is_over
             finally:
                 upstream.dispose()

@@ -40,10 +40,13 @@ class Inlet:
 
     @property
     def dropped(self) -> Counter[str]:
-        """What a source gave up of it, where `sent` is all that the source was to emit."""
-        output = self.source.source_output
-        is_part = self.subscription is not None or isinstance(self.output, DeadLetterPort | Watched)
-        return Counter() if output is None or is_part else output.dropped + Counter(output.component.refused)
+        """What never arrived of it, where `sent` is all that the node before was to emit."""
+        output, machine = self.source.source_output, self.source.machine
+        if self.subscription is not None or isinstance(self.output, DeadLetterPort | Watched):
+            return Counter()
+        if output is not None:
+            return output.dropped + Counter(output.component.refused)
+        return Counter({"disposed": machine.taken_back}) if machine and machine.taken_back else Counter()
 
     @property
     def tells_streams(self) -> bool:

@@ -22,7 +22,7 @@ from flow.runtime.virtual_time import VirtualTimeLoop
 from flow.stage import many
 from flow.testing import EventFactory, make_stream
 
-RUNS = ((1, 2), (3, 4))
+RUNS = ((1, 2), (3, 4, 5, 6))
 
 
 class Numbers(Source[CanonicalEvent]):
@@ -124,15 +124,15 @@ def test_it_ends_the_run_and_every_edge_balances(
     assert {edge.target: edge.difference for edge in run.topology.edges() if edge.difference} == {}
     assert [edge.out for edge in run.topology.edges() if edge.target == "sink"] == [3]
     (figures,) = run.context.pools.figures().values()
-    assert (figures["out"], figures["gets"], figures["puts"]) == (0, 4, 4)
+    assert (figures["out"], figures["gets"], figures["puts"]) == (0, 6, 6)
     assert took_s < 0.1, "the consumer behind it was waited for, though nothing more came"
 
 
 def test_a_consumer_beside_it_gets_all_that_was_sent(catalogue: Registry) -> None:
     run, _ = run_through(catalogue, {"numbers": NUMBERS, **BRANCH})
     outs = {edge.target: (edge.entered, edge.out) for edge in run.topology.edges()}
-    assert outs["other"] == (4, 4)
-    assert outs["inner"] == (4, 4)
+    assert outs["other"] == (6, 6)
+    assert outs["inner"] == (6, 6)
     assert outs["mapped"] == (4, 4)
 
 
@@ -140,7 +140,7 @@ def test_pooled_elements_over_the_limit_go_back(catalogue: Registry) -> None:
     nodes = {"numbers": NUMBERS, "sink": {"use": "sink", "inputs": ["numbers"]}}
     run, _ = run_through(catalogue, nodes, max_frames=3)
     (edge,) = run.topology.edges()
-    assert (edge.entered, edge.out, edge.dropped, edge.difference) == (4, 3, {"over_limit": 1}, 0)
+    assert (edge.entered, edge.out, edge.dropped, edge.difference) == (6, 3, {"over_limit": 3}, 0)
     assert run.context.pools.by_kind["CanonicalEvent"].out == 0
 
 
@@ -190,5 +190,5 @@ def test_a_source_that_is_observed_is_charged_with_what_was_over_the_limit(catal
         runner.run(whole())
     assert session.run is not None
     (edge,) = session.run.topology.edges()
-    assert (edge.entered, edge.out, edge.dropped, edge.difference) == (4, 3, {"over_limit": 1}, 0)
+    assert (edge.entered, edge.out, edge.dropped, edge.difference) == (6, 3, {"over_limit": 3}, 0)
     assert seen == [1, 2, 3]
