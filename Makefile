@@ -1,4 +1,4 @@
-# make run | test | lint | fmt | bench | mutants | setup | clean. Needs python3 (3.11 or later) and pip, nothing else.
+# make run | test | soak-properties | lint | fmt | bench | mutants | setup | clean. Needs python3 (3.11 or later) and pip, nothing else.
 # PYTHON=python3.13 chooses the interpreter, VENV=.venv-3.13 keeps a second environment, ARGS=... is passed on.
 
 VENV ?= .venv
@@ -24,7 +24,7 @@ $(shell rm -f $(RUN_STAMP) $(DEV_STAMP))
 endif
 endif
 
-.PHONY: setup run test lint fmt bench mutants clean
+.PHONY: setup run test soak-properties lint fmt bench mutants clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := setup
 
@@ -67,6 +67,10 @@ run: $(RUN_STAMP)
 
 test: $(DEV_STAMP)
 	$(BOUNDED) $(BIN)/python -X dev -m pytest --cov --cov-report=term $(ARGS)
+
+soak-properties: $(DEV_STAMP)
+	$(BIN)/python -X dev -m pytest tests/graphs/test_random_graphs.py -k whatever_fails --hypothesis-profile=nightly \
+	  --timeout=14400 --session-timeout=14400 $(ARGS)
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check

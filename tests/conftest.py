@@ -23,6 +23,7 @@ settings.register_profile(
     max_examples=25,
     phases=(Phase.explicit, Phase.generate),
 )
+settings.register_profile("nightly", settings.get_profile("house"), max_examples=10_000)
 settings.load_profile("house")
 
 

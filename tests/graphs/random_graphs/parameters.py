@@ -62,8 +62,8 @@ KNOWN: Final[dict[str, Params]] = {
     "route": st.fixed_dictionaries(
         {
             "table": st.dictionaries(
-                st.sampled_from([f"consumer_{number}" for number in range(1, 6)]),
-                st.lists(PAIRS, max_size=2),
+                st.sampled_from([f"consumer_{number}" for number in (1, 1, 1, 2, 3, 4, 5)]),
+                st.lists(PAIRS, max_size=1),
                 max_size=2,
             )
         }

@@ -68,8 +68,12 @@ def _edges(outcome: Outcome) -> Iterator[str]:
     for edge in outcome.run.topology.edges():
         if edge.difference:
             yield f"at the end {_account(edge)}"
-        if edge.in_flight and outcome.run.topology.consumer_of(edge.target) not in cut_off:
+        if outcome.run.topology.consumer_of(edge.target) in cut_off:
+            continue
+        if edge.in_flight:
             yield f"after the drain {_account(edge)}"
+        if "disposed" in edge.dropped and not outcome.world.broken:
+            yield f"not flushed {_account(edge)}"
 
 
 def _account(edge: Edge) -> str:
