@@ -43,19 +43,16 @@ from flow.telemetry.occurrences import BackpressureTriggered, CoalescingApplied
 __all__ = ["Throttle", "ThrottleParams", "throttle"]
 
 NO_LIMIT: Final = sys.maxsize
+Rate = Annotated[float, Meta(gt=0)]
 
 
 class ThrottleParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    rate_per_s: (
-        Annotated[float, Meta(gt=0, description="events a second of each stream; none: no limit")] | None
-    ) = None
+    rate_per_s: Annotated[Rate | None, Meta(description="events of each stream; null: no limit")] = None
     burst: Annotated[int, Meta(ge=1, le=1_000_000, description="of a stream that may leave at once")] = 1
-    bandwidth_per_s: (
-        Annotated[float, Meta(gt=0, description="events a second of all streams; none: no limit")] | None
-    ) = None
-    total_per_s: (
-        Annotated[float, Meta(gt=0, description="events a second of all throttles of the share")] | None
-    ) = None
+    bandwidth_per_s: Annotated[Rate | None, Meta(description="of all streams; null: no limit")] = None
+    total_per_s: Annotated[Rate | None, Meta(description="of all throttles of the share; null: no share")] = (
+        None
+    )
     share: Annotated[str, Meta(min_length=1, description="whose total it is")] = "default"
     capacity: Annotated[
         int, Meta(ge=1, le=1_000_000, description="most that wait of a stream, where each is kept")
