@@ -25,7 +25,7 @@ from typing import Any, Self
 from reactivex import Observable
 from reactivex.subject import Subject
 
-from flow.errors import FlowError
+from flow.errors import FlowError, OwnershipBug
 from flow.graph.spec import GraphSpec
 from flow.registry import Registry
 from flow.registry import registry as default_registry
@@ -106,6 +106,8 @@ class Session:
                 return
             try:
                 subject.on_next(element)
+            except OwnershipBug:
+                raise
             except Exception as error:
                 is_over = True
                 self.telemetry.report(node_id, ConsumerFailed("observer", type(error).__name__, str(error)))

@@ -6,8 +6,8 @@
 An id is (stream, sequence); that of a merged event is its `merge_id`, which the events that went into the
 merge bear too and do not go by. The last `window` ids of a stream are remembered; a repeat among them is
 dropped as `duplicate`. One that comes again over a second of the exchange's time after the highest is
-no repeat: the exchange counts anew. Events of streams without numbers pass. Completes and fails with its
-source. Holds no event; memory is bounded by `window` numbers a stream.
+no repeat: the exchange counts anew. Events of streams without numbers pass, and critical ones always.
+Completes and fails with its source. Holds no event; memory is bounded by `window` numbers a stream.
 """
 
 import sys
@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 from flow.clock import NS_PER_S
 from flow.context import Context
 from flow.events.canonical import CanonicalEvent
-from flow.events.stream import EventType, Sequence, Stream
+from flow.events.stream import CRITICAL, EventType, Sequence, Stream
 from flow.registry import Operator, operator
 from flow.stage import Machine, stage
 
@@ -52,7 +52,7 @@ class Seen:
         self.merge_ids: deque[str] = deque(maxlen=window)
         self.append = self.recent.append
         self.is_merged = stream.event_type is EventType.MERGED
-        self.is_numbered = stream.sequence is not Sequence.NONE
+        self.is_numbered = stream.sequence is not Sequence.NONE and stream.event_type not in CRITICAL
         self.highest = sys.maxsize if self.is_merged else -1
         self.exchange_ts = 0
 

@@ -6,7 +6,8 @@
 An event that is next in line by its stream's kind of sequence leaves in the same call. Only a real gap waits
 (`contiguous` and `range` streams): at most `lateness_ms`, looked at every `flush_ms`, and at most `capacity`
 events. Then the missing numbers are given up (`gaps` counts) and the stream goes on. `monotone` streams can't
-have a gap, so nothing of them waits; streams without numbers pass. There is no order between streams.
+have a gap, so nothing of them waits; streams without numbers pass, and so does whatever is critical. There is
+no order between streams.
 
 Dropped, as `LateEventDropped`: `duplicate` (its number has left already) and `late` (its number was given
 up). A number behind with an exchange time newer by more than `lateness_ms` means that the exchange began to
@@ -26,7 +27,7 @@ from reactivex import abc
 from flow.clock import NS_PER_MS, NS_PER_S
 from flow.context import Context
 from flow.events.canonical import CanonicalEvent
-from flow.events.stream import Sequence, Stream
+from flow.events.stream import CRITICAL, Sequence, Stream
 from flow.pool import release
 from flow.registry import Operator, operator
 from flow.stage import Machine, stage
@@ -63,7 +64,7 @@ class Line:
     def __init__(self, stream: Stream) -> None:
         self.next = -1
         self.exchange_ts = 0
-        self.is_numbered = stream.sequence is not Sequence.NONE
+        self.is_numbered = stream.sequence is not Sequence.NONE and stream.event_type not in CRITICAL
         self.may_jump = stream.sequence in (Sequence.MONOTONE, Sequence.NONE)
         self.held: list[tuple[int, int, int, CanonicalEvent]] = []
         self.given_up: deque[tuple[int, int]] = deque(maxlen=16)

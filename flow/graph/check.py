@@ -171,8 +171,9 @@ def _check_critical(wiring: Wiring) -> None:
             known = wiring.known.get(entry.id)
             if wiring.is_watched(entry.id, name):
                 continue
-            if item.mailbox is not None and item.mailbox.when_full in DROPPING:
-                could = f"which a mailbox that may {item.mailbox.when_full} could lose"
+            box = next((given.mailbox for given in entry.inputs if given.mailbox is not None), None)
+            if box is not None and box.when_full in DROPPING:
+                could = f"which a mailbox that may {box.when_full} could lose"
                 wiring.say(
                     entry, f"critical events come this way ({_way(name, came_from, entry)}), {could}", item
                 )

@@ -20,7 +20,7 @@ from operator import itemgetter
 from typing import Any
 
 from flow.context import Context
-from flow.errors import WrongThread
+from flow.errors import OwnershipBug, WrongThread
 from flow.events.canonical import CanonicalEvent
 from flow.events.payloads import GapData
 from flow.events.stream import Lane, Stream
@@ -231,6 +231,8 @@ class Lanes:
         self.arrived += 1
         try:
             self._sort_in(element)
+        except OwnershipBug:
+            raise
         except Exception:
             self._lose(element, "unreadable")
 

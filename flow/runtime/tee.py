@@ -101,13 +101,13 @@ class Watched(Fusable[Any]):
 
     def _isolate(self, raised: Exception | ObserverRaised, elements: list[Any]) -> None:
         """Report what the watcher raised, and the run with it; what an observer behind it raised, alone."""
-        if isinstance(raised, OwnershipBug):
-            raise raised
-        if isinstance(raised, PoolTimeout):
-            self.context.occurred(PoolTimedOut(raised.kind))
-            return
         is_own = isinstance(raised, Exception)
         error = raised if isinstance(raised, Exception) else raised.error
+        if isinstance(error, OwnershipBug):
+            raise raised
+        if isinstance(error, PoolTimeout):
+            self.context.occurred(PoolTimedOut(error.kind))
+            return
         refused = elements if is_own and elements else [None]
         self.dead_lettered += len(elements) if is_own else 0
         for element in refused:

@@ -158,7 +158,8 @@ class Reader(Subscription):
 
 
 class Shared(SharedOutput[Any]):
-    """Unpooled elements for several readers; each gets the same object."""
+    """Unpooled elements for several readers. Each gets a clone of its own where elements have `own`: what one
+    writes, such as a routing version, is not to be seen by another."""
 
     def __init__(self, source: Observable[Any]) -> None:
         super().__init__()
@@ -187,9 +188,11 @@ class Shared(SharedOutput[Any]):
         return reader
 
     def _emit(self, element: Any) -> None:
-        for reader in self.readers:
+        readers = self.readers
+        own = getattr(element, "own", None)
+        for reader in readers:
             reader.count += 1
-            reader.emit(element)
+            reader.emit(element if own is None or reader is readers[-1] else own())
 
     def _complete(self) -> None:
         for reader in self.readers:

@@ -13,6 +13,8 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from flow.errors import OwnershipBug
+
 __all__ = [
     "BackpressureTriggered",
     "BookResynced",
@@ -179,6 +181,8 @@ class Telemetry:
         for listener in self.listeners:
             try:
                 listener(node_id, occurrence)
+            except OwnershipBug:
+                raise
             except Exception:
                 log.exception("a listener of occurrences raised on %s of %s", occurrence.name, node_id)
 

@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 
 from flow.component import Consumer
 from flow.context import Context
-from flow.errors import ConsumerError, FlowError
+from flow.errors import ConsumerError, FlowError, OwnershipBug
 from flow.events.canonical import CanonicalEvent
 from flow.events.stream import EventType
 from flow.named import make_object, nearest_of, place_of, where_raised
@@ -105,6 +105,8 @@ class Python(Consumer[Any]):
             return
         try:
             await self._call("on_stop")
+        except OwnershipBug:
+            raise
         except Exception as error:
             occurrence = ConsumerFailed(
                 self.context.node_id, type(error).__name__, self._told("on_stop", error)

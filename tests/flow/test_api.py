@@ -87,6 +87,17 @@ def test_an_observer_that_raises_is_reported_and_left_out(graph: flow.GraphSpec,
     assert summary["occurrences"]["consumer.failed{observer, ValueError}"] == 1
 
 
+def test_a_bug_of_ownership_in_an_observer_ends_the_run(graph: flow.GraphSpec, recording: Path) -> None:
+    def put_again(event: flow.CanonicalEvent) -> None:
+        event.put()
+
+    def prepare(session: flow.Session) -> None:
+        session.observe("bus").subscribe(put_again)
+
+    with pytest.raises(flow.OwnershipBug, match="already in its pool, or in none"):
+        flow.run(graph, prepare=prepare, replay=[("binance", recording)], speed=None)
+
+
 @pytest.mark.parametrize(
     ("node", "said"), [("buss", "no node 'buss' in small; there are socket"), ("sink", "is a consumer")]
 )

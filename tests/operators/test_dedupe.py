@@ -14,7 +14,7 @@ from reactivex.testing import TestScheduler
 
 from flow.clock import NS_PER_MS
 from flow.context import Context
-from flow.events import EventType, Sequence
+from flow.events import CRITICAL, EventType, Sequence
 from flow.pool import Pools, release
 from flow.stage import Stage
 from flow.telemetry.dead_letters import DeadLetters
@@ -86,6 +86,16 @@ def test_a_repeat_may_be_a_second_late() -> None:
 def test_without_the_exchanges_time_a_number_counts() -> None:
     assert timed((1, 0), (2, 0), (1, 5000)) == [1, 2]
     assert timed((1, 10), (2, 20), (1, 0)) == [1, 2]
+
+
+@pytest.mark.parametrize("event_type", sorted(CRITICAL))
+def test_critical_events_always_pass(event_type: EventType) -> None:
+    recorder, stream = Recorder(), make_stream(event_type=event_type)
+    source: Subject[Any] = Subject()
+    source.pipe(dedupe()).subscribe(recorder)
+    for number in (1, 2, 2, 1, 3):
+        source.on_next(make_event(number, stream))
+    assert values(recorder) == [1, 2, 2, 1, 3]
 
 
 def test_streams_are_told_apart() -> None:

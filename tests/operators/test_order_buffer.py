@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flow.events import Sequence
+from flow.events import CRITICAL, EventType, Sequence
 from flow.pool import release
 from flow.telemetry.occurrences import LateEventDropped
 from flow.testing import Bench, assert_nothing_out, make_event, make_stream
@@ -260,3 +260,15 @@ def test_of_a_run_what_is_in_line_leaves_as_runs() -> None:
     run_of(bench, 2, 3, 4)
     run_of(bench, 5, 6, 6, 7, 8)
     assert runs == [[2, 3, 4], [5, 6], [7, 8]]
+
+
+@pytest.mark.parametrize("kind", Sequence)
+@pytest.mark.parametrize("event_type", sorted(CRITICAL))
+def test_critical_events_leave_as_they_come(event_type: EventType, kind: Sequence) -> None:
+    bench = bench_of()
+    reports = make_stream(kind, event_type=event_type)
+    bench.push(1, 2, 5, 3, 3, 9, 4, stream=reports)
+    assert bench.left == [1, 2, 5, 3, 3, 9, 4]
+    assert bench.machine.dropped == {}
+    bench.subscription.dispose()
+    bench.check_over()

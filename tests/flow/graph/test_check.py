@@ -230,6 +230,12 @@ def test_critical_events_meet_no_mailbox_that_drops(said: Linter, when_full: str
     )
 
 
+def test_a_mailbox_that_drops_stands_on_every_edge_of_its_node(said: Linter) -> None:
+    box = "{source: frames, mailbox: {when_full: drop_oldest}}"
+    (found,) = said(EVENTS, SOCKET, FRAMES, sink("c", f"events, {box}"))
+    assert "critical events come this way (events -> c), which a mailbox that may drop_oldest could" in found
+
+
 def test_a_mailbox_that_keeps_the_latest_has_a_lane_for_critical_events(said: Linter) -> None:
     assert said(EVENTS, sink("c", "{source: events, mailbox: {when_full: latest_by_key}}")) == []
 

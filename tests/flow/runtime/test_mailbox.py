@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flow.context import Context
-from flow.errors import WrongThread
+from flow.errors import UsedAfterPut, WrongThread
 from flow.events.payloads import (
     BookSnapshotData,
     BookUpdateData,
@@ -305,9 +305,12 @@ def test_dead_letters_wait_like_market_data_without_a_key() -> None:
 class Unreadable:
     """A payload that shows its fault only when it is read."""
 
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.fault = fault or ValueError("malformed levels")
+
     @property
     def bids(self) -> Any:
-        raise ValueError("malformed levels")
+        raise self.fault
 
     @property
     def is_closed(self) -> Any:
@@ -329,6 +332,14 @@ def test_a_payload_that_cannot_be_read_costs_only_itself() -> None:
     assert letters.by_reason() == {"unreadable": 1}
     assert mailbox.coalesced == 1
     balance(mailbox, 2)
+
+
+def test_a_bug_of_ownership_is_no_unreadable_payload() -> None:
+    mailbox = box(capacity=1)
+    mailbox.put(event(EventType.BOOK_UPDATE, 1))
+    with pytest.raises(UsedAfterPut):
+        mailbox.put(event(EventType.BOOK_UPDATE, 2, payload=Unreadable(UsedAfterPut("gone"))))
+    assert mailbox.dropped == {}
 
 
 def test_a_folded_book_whose_levels_are_no_numbers_is_given_up() -> None:

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from flow.errors import DoublePut
 from flow.telemetry import occurrences
 from flow.telemetry.occurrences import (
     BookResynced,
@@ -56,6 +57,16 @@ def test_a_listener_that_raises_is_logged_and_disturbs_nobody(caplog: pytest.Log
     assert heard == ["ordered"]
     assert telemetry.count("late_event.dropped") == 1
     assert "out of paper" in caplog.text
+
+
+def test_a_bug_of_ownership_in_a_listener_is_not_only_logged() -> None:
+    def put_again(node_id: str, occurrence: Occurrence) -> None:
+        raise DoublePut("again")
+
+    telemetry = Telemetry()
+    telemetry.listeners.append(put_again)
+    with pytest.raises(DoublePut):
+        telemetry.report("ordered", LateEventDropped("s", 1, "late"))
 
 
 def test_names_are_unique_and_the_classes_are_public() -> None:

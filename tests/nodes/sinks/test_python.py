@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flow.context import Context
-from flow.errors import ConsumerError, FlowError
+from flow.errors import ConsumerError, DoublePut, FlowError
 from flow.events.payloads import GapData
 from flow.events.stream import EventType
 from flow.testing import make_event, make_stream
@@ -233,6 +233,21 @@ async def test_a_raising_on_stop_is_reported(
     """)
     await deliver(load(context))
     assert [failure.detail for failure in reported] == [f"{path}:4: on_stop raised ValueError: unfinished"]
+
+
+async def test_a_bug_of_ownership_on_stop_is_no_mere_report(
+    context: Context, write: Any, deliver: Any
+) -> None:
+    write("""
+        from flow.errors import DoublePut
+
+        class MyStrategy:
+            def on_event(self, event): ...
+            def on_stop(self):
+                raise DoublePut("again")
+    """)
+    with pytest.raises(DoublePut):
+        await deliver(load(context))
 
 
 # --- where the code lies -------------------------------------------------------------------------------
