@@ -123,7 +123,7 @@ def _ordinary(what: int, stream: Stream, numbers: dict[Stream, int]) -> Iterator
     if what == 9 and numbers[stream]:
         yield _draft(stream, numbers[stream])
         return
-    number = numbers[stream] + (3 if what == 7 else 1)
+    number = numbers[stream] + (3 if what in (6, 7) else 1)
     if what == 8:
         yield _draft(stream, number + 1)
         yield _draft(stream, number)
@@ -167,7 +167,7 @@ def frames(text: str) -> Iterator[Pause | bytes | Any]:
             yield _frame(kind, numbers[kind] + 1)
             numbers[kind] += 2
         else:
-            numbers[kind] += {7: 3, 9: 0}.get(what, 1)
+            numbers[kind] += {6: 3, 7: 3, 9: 0}.get(what, 1)
             yield _frame(kind, numbers[kind])
 
 

@@ -139,7 +139,7 @@ def raising_map(params: FaultyParams, context: Context) -> Operator[CanonicalEve
     def mapped(element: Any) -> Any:
         nonlocal seen
         seen += 1
-        if params.raises_every and seen == 4 * params.raises_every:
+        if params.raises_every and seen == 2 * params.raises_every:
             world.broken.add(context.node_id)
             world.struck["stock operator failed"] += 1
             raise LookupError(f"map of {context.node_id}")

@@ -58,7 +58,7 @@ KNOWN: Final[dict[str, Params]] = {
         types=(("Ticker", "BestQuote", "KlineSummary"), ("BestQuote",), ()), capacity=(1, 2, 8, 1024)
     ),
     "dedupe": _one_of(window=(1, 2, 64)),
-    "order-buffer": _one_of(lateness_ms=(0, 1, 20, 150), flush_ms=(1, 50), capacity=(1, 2, 5, 200)),
+    "order-buffer": _one_of(lateness_ms=(0, 20, 150, 150), flush_ms=(1, 50), capacity=(1, 5, 200)),
     "route": st.fixed_dictionaries(
         {
             "table": st.dictionaries(
@@ -83,7 +83,7 @@ KNOWN: Final[dict[str, Params]] = {
     "trial.careful": _one_of(**FAULTS),
     "trial.careless": _one_of(**FAULTS),
     "trial.keeping": _one_of(**HOLDS, hold_ms=(1, 10, 200)),
-    "trial.stock-map": _one_of(raises_every=(0, 0, 1, 3)),
+    "trial.stock-map": _one_of(raises_every=(0, 1, 2, 5)),
     "trial.step": _one_of(**HOLDS, hold_ms=(0, 0, 10, 200)),
     "trial.step-of-owned": _one_of(**HOLDS, hold_ms=(0, 0, 10, 200)),
     "window-merge": _one_of(
@@ -112,9 +112,9 @@ def changes(consumers: int) -> st.SearchStrategy[tuple[Change, ...]]:
     one = st.builds(
         Change,
         at_ms=st.sampled_from((0, 1, 21, 60, 200)),
-        consumer=st.sampled_from([f"consumer_{number + 1}" for number in range(consumers)]),
-        is_on=st.booleans(),
-        symbol=st.sampled_from((*SYMBOLS, "*")),
-        provider=st.sampled_from((*PROVIDERS, "*")),
+        consumer=st.sampled_from(["consumer_1", *(f"consumer_{n + 1}" for n in range(consumers))]),
+        is_on=st.sampled_from((False, False, True)),
+        symbol=st.sampled_from(("*", "*", "*", *SYMBOLS)),
+        provider=st.sampled_from((*["*"] * 6, *PROVIDERS)),
     )
     return st.lists(one, max_size=2).map(tuple)

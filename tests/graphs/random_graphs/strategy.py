@@ -99,7 +99,10 @@ class Builder:
         usable = [spec for spec in known if not getattr(spec, "watches", False)]
         uses = [spec.name for spec in usable if parameters_of(spec) is not None]
         uses += [] if as_tail else ["trial.step", "trial.step-of-owned"]
-        spec = trial_registry().nodes[self.draw(st.sampled_from(uses))]
+        nodes = trial_registry().nodes
+        if tips[0].is_pooled and not self.one_in(4):  # else few pooled events would get as far as a fan-out
+            uses = [use for use in uses if nodes[use].pooled]
+        spec = nodes[self.draw(st.sampled_from(uses))]
         inputs: list[Any] = [tip.node for tip in tips]
         if mailbox is not None:
             inputs = [{"source": inputs[0], "mailbox": mailbox}]
