@@ -8,20 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 
 from flow.cli import main
 
 settings.register_profile(
     "house", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.register_profile(
-    "mutants",
-    settings.get_profile("house"),
-    derandomize=True,
-    database=None,
-    max_examples=25,
-    phases=(Phase.explicit, Phase.generate),
 )
 settings.register_profile("nightly", settings.get_profile("house"), max_examples=10_000)
 settings.load_profile("house")

@@ -48,6 +48,8 @@ only_mutate={module}
 pytest_add_cli_args=
     -p
     no:cacheprovider
+    -p
+    tests.mutation.plugin
     --hypothesis-profile=mutants
 pytest_add_cli_args_test_selection=
     {tests}
@@ -120,7 +122,7 @@ def try_module(folder: Path, module: str, patterns: Iterable[str], workers: int)
     settings = SETTINGS.format(packages="\n    ".join(packages), module=module, tests="\n    ".join(tests))
     (folder / "setup.cfg").write_text(settings, encoding="utf-8")
     shutil.rmtree(folder / "mutants", ignore_errors=True)
-    call(folder, "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", *tests)
+    call(folder, "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests)
     said = call(folder, "mutmut", "run", "--max-children", str(workers))
     outcomes = dict(RESULT.findall(call(folder, "mutmut", "results", "--all", "true")))
     if not outcomes or "not checked" in outcomes.values():

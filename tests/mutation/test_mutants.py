@@ -34,12 +34,12 @@ def project(tmp_path: Path) -> Path:
     for name, text in (
         (".gitignore", "left_out/\n"),
         ("pyproject.toml", '[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib"]\n'),
-        ("tests/conftest.py", 'from hypothesis import settings\n\nsettings.register_profile("mutants")\n'),
+        ("tests/mutation/plugin.py", Path(__file__).with_name("plugin.py").read_text()),
         ("house/__init__.py", ""),
         ("house/gate.py", GATE),
         ("left_out/__init__.py", "raise ImportError\n"),
     ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
 
