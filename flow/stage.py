@@ -5,9 +5,9 @@ An operator is a `Machine`: `add(element)` takes one element and calls `self.emi
 disposal, schedulers, virtual time); where one stage subscribes to another they wire their callables directly,
 so a chain of stages is a chain of calls.
 
-Errors. A machine guards its body, never its emit. What its body raises goes to the dead letters with the
-element, and the stream goes on; without a dead-letter queue (a bare `.pipe`) it goes to `on_error`. What a
-stock observer at the end of a chain raises is its own: it travels as `ObserverRaised` past all guards and
+Errors. A machine guards its body, never its emit. What its body raises goes to the dead letters, with the
+element unless that was passed on, and the stream goes on; without dead letters (a bare `.pipe`) to
+`on_error`. What a stock observer at the end raises is its own: as `ObserverRaised` it passes all guards and
 reaches whoever pushed the element, as it was raised; pooled elements that it was handed, or was to be, go
 back. `PoolTimeout` and ownership bugs pass all guards too.
 """
@@ -71,8 +71,7 @@ _MARK = "__raised_by_observer__"
 
 
 def door(emit: OnNext) -> OnRun | None:
-    """The way in for whole runs beside a bound method for single elements: `x.add_many` beside `x.add`,
-    `x.put_many` beside `x.put`; None where there is none."""
+    """The bound method for runs beside that for single elements: `x.add_many` for `x.add`; None without."""
     owner = getattr(emit, "__self__", None)
     return None if owner is None else getattr(owner, f"{getattr(emit, '__name__', '')}_many", None)
 
@@ -246,8 +245,7 @@ class Fusable(Observable[Out]):
 
 
 def shielded(call: Callable[[Any], None]) -> Callable[[Any], None]:
-    """What `call` raises is its own, and not the failure of whoever emits to it; the element, if pooled, goes
-    back."""
+    """What `call` raises is its own, not the failure of whoever emits to it; a pooled element goes back."""
 
     def shield(element: Any) -> None:
         try:
@@ -385,10 +383,14 @@ class Stage(Fusable[Out]):
 
 def _guarded(machine: Machine[Any, Any]) -> OnNext:
     def entry(element: Any) -> None:
+        before = machine.passed
         try:
             machine.add(element)
         except Exception as error:
-            machine.refuse(element, error)
+            if machine.passed > before:  # the element went on and is another's now
+                machine.report(error)
+            else:
+                machine.refuse(element, error)
 
     return entry
 

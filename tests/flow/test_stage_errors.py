@@ -60,6 +60,32 @@ def test_a_refused_element_goes_back_also_when_it_can_not_be_described() -> None
     assert_nothing_out(make.pools)
 
 
+def test_an_element_that_was_passed_on_before_the_raise_is_not_taken_back() -> None:
+    class Hasty(Machine[Any, Any]):
+        def add(self, element: Any) -> None:
+            self.passed += 1
+            self.emit(element)
+            raise ValueError("too late")
+
+    letters, make, kept = DeadLetters(), EventFactory(), Recorder(keeps=True)
+    made: list[Machine[Any, Any]] = []
+
+    def hasty() -> Machine[Any, Any]:
+        made.append(Hasty(Context("node", dead_letters=letters)))
+        return made[-1]
+
+    source: Subject[Any] = Subject()
+    source.pipe(stage(hasty)).subscribe(kept)
+    event = make(1)
+    source.on_next(event)
+    assert kept.elements == [event]
+    assert event.sequence == 1
+    assert letters.by_reason() == {"ValueError": 1}
+    assert (made[0].passed, made[0].dead_lettered) == (1, 0)
+    event.put()
+    assert_nothing_out(make.pools)
+
+
 @pytest.mark.parametrize("joint", [None, ops.map(lambda x: x)])
 @pytest.mark.parametrize("with_letters", [True, False])
 def test_what_an_observer_raises_reaches_the_pusher(joint: Any, with_letters: bool) -> None:
