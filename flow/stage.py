@@ -29,6 +29,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 from flow.context import Context
 from flow.errors import OwnershipBug, PoolTimeout
 from flow.events.stream import Stream
+from flow.poison import is_poisoned
 from flow.pool import release
 
 __all__ = [
@@ -163,8 +164,7 @@ class Machine(Outlet, Generic[In, Out]):
             self.report(error)
 
     def close(self) -> None:
-        """Disposed, completed or failed: stop timers, give back what is held, hold nothing more. May be
-        called twice."""
+        """Disposed, completed or failed: stop timers, give back what is held. May be called twice."""
 
     def after(self, seconds: float, action: Callable[[], None]) -> abc.DisposableBase:
         """Let the scheduler run `action` once. It is guarded as a body is; there is no element to refuse."""
@@ -252,7 +252,7 @@ def shielded(call: Callable[[Any], None]) -> Callable[[Any], None]:
             call(element)
         except Exception as error:
             raised = ObserverRaised(error)
-            if raised.is_first and not isinstance(error, OwnershipBug):
+            if raised.is_first and not is_poisoned(element):
                 release(element)
             raise raised from None
 
