@@ -58,6 +58,26 @@ TOUCHES: dict[str, Touch] = {
 }
 
 
+class Homed:
+    __slots__ = ("home",)
+
+
+class Note(Homed):
+    """Has no number to be told by, and a put that forgets its text."""
+
+    __slots__ = "text"  # noqa: PLC0205  what Python allows
+
+    def __init__(self, desk: str) -> None:
+        self.home: Shelf[Note] | None = None
+        self.text = ""
+
+    def put(self) -> None:
+        home, self.home = self.home, None
+        assert home is not None
+        home.append(self)
+        home.puts += 1
+
+
 def debug_pool(capacity: int = 3, kind: str = "CanonicalEvent") -> Pool[PooledEvent]:
     return Pool(kind, PooledEvent, capacity, is_debug=True)
 
@@ -146,6 +166,21 @@ def test_a_put_that_leaves_a_field_as_it_was_is_a_bug(name: str) -> None:
     assert (pool.out, pool.free_count) == (1, 2)
 
 
+def test_all_that_a_put_left_is_named() -> None:
+    shelf = debug_pool().shelf(make_stream())
+    event = shelf.get()
+    event.home, event.sequence, event.merge_id = None, 7, "m"
+    with pytest.raises(OwnershipBug, match=r"with sequence, merge_id not cleared$"):
+        shelf.append(event)
+
+
+def test_a_slot_that_a_text_names_is_a_field_too() -> None:
+    note = Pool("Note", Note, is_debug=True).shelf("desk").get()
+    note.text = "left over"
+    with pytest.raises(OwnershipBug, match=rf"Note of 'desk': put at {HERE}.* with text not cleared$"):
+        note.put()
+
+
 def test_a_put_with_the_home_left_in_place_is_a_bug() -> None:
     shelf = debug_pool().shelf(make_stream())
     with pytest.raises(OwnershipBug, match="with home not cleared"):
@@ -175,6 +210,7 @@ def test_a_stale_reference_stays_poisoned_however_often_its_place_is_taken_again
         event.put()
         stale.append(event)
     assert all(map(is_poisoned, stale))
+    assert shelf[0] is stale[-1], "what was put lies there"
     assert (pool.made, pool.out, pool.free_count, pool.figures()["gets"]) == (1, 0, 2, 10)
 
 
@@ -205,6 +241,17 @@ def test_a_pool_that_is_dry_says_who_holds_most() -> None:
         f"pool CanonicalEvent: all 4 objects are out (waited 0 ms); most of them: {caught.value.holders}"
     )
     assert pool.timeouts == 1
+
+
+def test_only_the_three_places_that_hold_most_are_named() -> None:
+    pool = debug_pool(5)
+    shelf = pool.shelf(make_stream())
+    shelf.get()
+    for _ in range(2):
+        shelf.get()
+    shelf.get()
+    shelf.get()
+    assert [held.split(" got at ")[0] for held in pool.holders().split(", ")] == ["2", "1", "1"]
 
 
 async def test_so_does_one_that_stays_dry() -> None:
@@ -268,6 +315,12 @@ def test_without_debug_mode_what_is_held_is_found_and_what_is_lost_is_counted() 
     assert pool.left_out() == [lost]
 
 
+def test_what_has_no_number_is_told_by_where_it_lies_in_memory() -> None:
+    pool = Pool("Note", Note)
+    note = pool.shelf("desk").get()
+    assert pool.left_out() == [f"Note of 'desk': Note at {id(note):#x}"]
+
+
 @pytest.mark.parametrize("is_free", [True, False], ids=["get", "make"])
 def test_another_thread_may_neither_get_nor_put(is_free: bool) -> None:
     pool = debug_pool()
@@ -288,6 +341,8 @@ def test_another_thread_may_neither_get_nor_put(is_free: bool) -> None:
     thread.start()
     thread.join()
     assert [type(error) for error in raised] == [WrongThread, WrongThread]
+    for error in raised:
+        assert re.search(rf"event loop \(touched at {HERE}:\d+ \(intrude\)\)$", str(error))
     assert (pool.out, pool.figures()["puts"]) == (1, is_free)
 
 

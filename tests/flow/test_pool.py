@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from flow.errors import DoublePut, ForeignPut, OwnershipBug, PoolTimeout, WrongThread
 from flow.events import PooledEvent, ProviderRaw, WsFrame
 from flow.pool import Pool, Pools, PoolSettings, Shelf, release
+from flow.runtime.virtual_time import run_virtual
 from flow.testing import assert_nothing_out, make_event, make_stream
 
 
@@ -77,6 +79,9 @@ def test_figures_count_what_is_out() -> None:
         "timeouts": 0,
     }
     assert pool.whereabouts() == f"{shelf.key!r} x 1"
+    shelf.get()
+    other.get()
+    assert pool.whereabouts() == f"{shelf.key!r} x 2, {other.key!r} x 1"
 
 
 def test_an_exhausted_pool_raises_at_once_and_counts() -> None:
@@ -87,6 +92,9 @@ def test_an_exhausted_pool_raises_at_once_and_counts() -> None:
         shelf.get()
     assert (caught.value.kind, caught.value.capacity) == ("CanonicalEvent", 2)
     assert (pool.timeouts, pool.out, pool.free_count) == (1, 2, 0)
+    with pytest.raises(PoolTimeout):
+        shelf.get()
+    assert pool.timeouts == 2
     release(taken[0])
     assert shelf.get() is taken[0]
 
@@ -135,8 +143,13 @@ def test_a_put_of_a_foreign_object_is_a_bug_and_leaves_both_pools_whole() -> Non
     pool, other = event_pool(), event_pool()
     shelf = pool.shelf(make_stream())
     foreign = other.shelf(make_stream()).get()
-    for item in (foreign, PooledEvent(make_stream()), make_event(1), object()):
-        with pytest.raises(ForeignPut):
+    for item, whose in (
+        (foreign, f"PooledEvent that belongs to CanonicalEvent of {foreign.stream!r}"),
+        (PooledEvent(make_stream()), "PooledEvent that belongs to no pool"),
+        (make_event(1), "OwnedEvent that belongs to no pool"),
+        (object(), "object that belongs to no pool"),
+    ):
+        with pytest.raises(ForeignPut, match=re.escape(f"CanonicalEvent: put of a {whose}") + "$"):
             shelf.put(item)  # type: ignore[arg-type]
     assert (pool.free_count, pool.figures()["puts"], other.out) == (3, 0, 1)
     assert foreign.home is not None
@@ -208,6 +221,18 @@ async def test_wait_free_times_out_counted() -> None:
     assert pool.timeouts == 1
 
 
+def test_wait_free_waits_as_long_as_it_was_told() -> None:
+    async def wait() -> float:
+        pool = event_pool(1)
+        pool.shelf(make_stream()).get()
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(PoolTimeout):
+            await pool.wait_free(5000)
+        return asyncio.get_running_loop().time() - started
+
+    assert run_virtual(wait(), 0) == pytest.approx(5.0)
+
+
 async def test_a_cancelled_waiter_costs_nothing() -> None:
     pool = event_pool(1)
     event = pool.shelf(make_stream()).get()
@@ -236,6 +261,9 @@ def test_a_pool_belongs_to_the_thread_that_made_it() -> None:
     thread.start()
     thread.join()
     assert [type(error) for error in raised] == [WrongThread] * 3
+    assert {str(error) for error in raised} == {
+        "the pool of CanonicalEvent belongs to another thread's event loop"
+    }
     assert pool.made == 0
 
 
@@ -256,6 +284,15 @@ def test_pools_are_made_with_the_settings_of_their_kind() -> None:
     assert pools.of("ProviderRaw", ProviderRaw).is_off
     assert pools.of("WsFrame", WsFrame) is pools.of("WsFrame", WsFrame)
     assert list(pools.figures()) == ["ProviderRaw", "WsFrame"]
+
+
+def test_who_listens_for_bugs_is_told_of_the_very_one_that_is_raised() -> None:
+    pools = Pools()
+    told: list[OwnershipBug] = []
+    pools.bug_listeners.append(told.append)
+    with pytest.raises(ForeignPut) as caught:
+        pools.of("CanonicalEvent", PooledEvent).shelf(make_stream()).put(make_event(1))  # type: ignore[arg-type]
+    assert told == [caught.value]
 
 
 def test_nothing_out_finds_what_is_out_and_what_was_never_taken() -> None:
