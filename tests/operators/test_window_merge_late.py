@@ -66,19 +66,26 @@ def test_late_is_a_matter_of_each_pair(merge_rig: Rig) -> None:
     assert "late" not in rig.dropped
 
 
-def test_before_the_first_close_nothing_is_late_nor_where_the_time_of_receipt_is_unknown(
-    merge_rig: Rig,
-) -> None:
+def test_before_the_first_close_nothing_is_late(merge_rig: Rig) -> None:
     rig = merge_rig(window_ms=100)
     rig.push("a", 1, received_ms=-5_000)
     rig.push("b", 1, received_ms=-9_000)
     rig.until(150)
     assert len(rig.merged) == 1
-    event = rig.event("a", 2)
-    event.ingest_ts = 0
-    rig.push_any(event)
-    assert rig.machine.in_flight == 1
     assert rig.dropped == {}
+
+
+@pytest.mark.parametrize("received_ns", [0, 1])
+def test_a_time_of_receipt_of_0_is_unknown_and_never_late(merge_rig: Rig, received_ns: int) -> None:
+    rig = merge_rig(window_ms=100)
+    rig.push("a", 1)
+    rig.push("b", 1)
+    rig.until(150)
+    event = rig.event("a", 2)
+    event.ingest_ts = received_ns
+    rig.push_any(event)
+    assert rig.dropped == ({"late": 1} if received_ns else {})
+    assert rig.machine.in_flight == 1 - received_ns
 
 
 def test_a_count_makes_late_what_was_received_before_the_event_that_filled_it(merge_rig: Rig) -> None:
