@@ -1,8 +1,13 @@
 """The main graph and its variants, as the benchmarks run them.
 
-    socket ─► ingest ─► decode ─► order-buffer ─► [books] ─► dedupe ─► route ─► fan-out-clone ─► 3 x null
+    socket ─► ingest ─► decode ─► order-buffer ─► [books] ─► dedupe ─┬─────────────────┴─► route ─► fan-out-clone
+                                                                     └┄► window-merge ─┘
+    fan-out-clone ─┬─► coalesce ─► throttle ─► null
+                   ├─► null
+                   └─► null
 
-Each consumer reads a mailbox. Pools, ledger and telemetry are always on; a variant leaves one thing out.
+Each consumer reads a mailbox. window-merge and throttle are idle, as in graphs/binance.yaml. Pools, ledger and
+telemetry are always on; a variant leaves one thing out.
 """
 
 from typing import Any
@@ -20,7 +25,8 @@ CONSUMERS = 3
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """What of the main graph is there. `source` is the node that frames come from.
 
-    `without`: which of order-buffer, dedupe and route are left out. `unpooled`: types whose pool is off.
+    `without`: which of order-buffer, dedupe, window-merge and route are left out.
+    `unpooled`: types whose pool is off.
     `levels`: None for what fits, eager where books read them.
     """
 
@@ -31,9 +37,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     has_books: bool = False
     consumers: int = CONSUMERS
     consumer: str = "null"
-    has_coalesce: bool = False
-    has_throttle: bool = False
-    """Before each consumer, without limits."""
+    shaped: int = 1
+    """How many consumers stand behind coalesce and a throttle without limits, as the main graph's console."""
     without: tuple[str, ...] = ()
     unpooled: tuple[str, ...] = ()
     levels: str | None = None
@@ -52,17 +57,24 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
         for name, node in self._operators():
             nodes[name] = {"inputs": [last], **node}
             last = name
+        if "window-merge" not in self.without:
+            self._add_merge(nodes)
         for number in range(1, self.consumers + 1):
-            reads = [{"source": last, "mailbox": {"capacity": self.capacity}}]
-            if self.has_coalesce:
+            reads: list[Any] = [{"source": last, "mailbox": {"capacity": self.capacity}}]
+            if number <= self.shaped:
                 nodes[f"latest_{number}"] = {"use": "coalesce", "inputs": reads}
-                reads = [f"latest_{number}"]
-            if self.has_throttle:
-                nodes[f"paced_{number}"] = {"use": "throttle", "inputs": reads}
+                nodes[f"paced_{number}"] = {"use": "throttle", "inputs": [f"latest_{number}"]}
                 reads = [f"paced_{number}"]
             nodes[f"consumer_{number}"] = {"use": self.consumer, "inputs": reads}
         pools = {kind: {"off": True} for kind in self.unpooled}
         return {"version": 1, "name": "main", "pools": pools, "nodes": nodes}
+
+    def _add_merge(self, nodes: dict[str, Any]) -> None:
+        """The side branch, which merges nothing: it watches what goes to `routed`, or to the bus."""
+        joins = nodes.get("routed") or nodes["bus"]
+        (watched,) = joins["inputs"]
+        nodes["merged"] = {"use": "window-merge", "inputs": [watched]}
+        joins["inputs"] = [watched, "merged"]
 
     def _source_params(self) -> dict[str, Any]:
         if self.source_params:
