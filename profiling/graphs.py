@@ -1,13 +1,14 @@
 """The main graph and its variants, as the benchmarks run them.
 
-    socket ─► ingest ─► decode ─► order-buffer ─► [books] ─► dedupe ─┬─────────────────┴─► route ─► fan-out-clone
-                                                                     └┄► window-merge ─┘
+    socket ─► ingest ─► decode ─► order-buffer ─► [books] ─► dedupe
+    dedupe ─┬─────────────────┴─► route ─► fan-out-clone
+            └┄► window-merge ─┘
     fan-out-clone ─┬─► coalesce ─► throttle ─► null
                    ├─► null
                    └─► null
 
-Each consumer reads a mailbox. window-merge and throttle are idle, as in graphs/binance.yaml. Pools, ledger and
-telemetry are always on; a variant leaves one thing out.
+Each consumer reads a mailbox. window-merge and throttle are idle, as in graphs/binance.yaml. Pools, ledger
+and telemetry are always on; a variant leaves one thing out.
 """
 
 from typing import Any
