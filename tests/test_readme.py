@@ -124,7 +124,8 @@ def test_what_it_shows_runs(outcomes: Outcomes, block: Block) -> None:
         ("prices.py", r"(?s)^simulated \{.*'binance/Trade': \d+\}\n(BTC-USDT \d+\.\d+\n)+1\d\d\n$"),
         ("less.py", r"^bus -> few \{.*'dropped': \{'too_soon': \d+\}\}$"),
         ("flow lint graphs/*.yaml", r"(?s)graphs/binance.yaml: ok.*flowchart LR.*dedupe .*lateness_ms"),
-        ("python -m pytest -q test_my_ops.py", r"(?s)2 passed.*my_graph.yaml: ok"),
+        ("flow test my_flow_test.yaml", r"^my_flow_test.yaml: 2 passed\n2 passed in 1 file$"),
+        ("python -m pytest -q test_my_ops.py", r"(?s)3 passed.*my_graph.yaml: ok"),
     ],
 )
 def test_what_is_printed(outcomes: Outcomes, name: str, expected: str) -> None:
