@@ -70,7 +70,7 @@ test: $(DEV_STAMP)
 
 soak-properties: $(DEV_STAMP)
 	$(BIN)/python -X dev -m pytest tests/graphs/test_random_graphs.py -k whatever_fails --hypothesis-profile=nightly \
-	  --timeout=14400 --session-timeout=14400 $(ARGS)
+	  --session-timeout=10000 $(ARGS)
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check

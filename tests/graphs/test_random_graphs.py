@@ -51,6 +51,7 @@ def check(plan: Plan) -> None:
         assert again.world.received == outcome.world.received
 
 
+@pytest.mark.timeout(EXAMPLES)  # a second each: 50 ms is usual, and the machine may be busy
 def test_nothing_is_lost_and_nothing_left_out_whatever_fails() -> None:
     settings(max_examples=EXAMPLES)(given(plans())(check))()
     gc.collect()
