@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,8 @@ from flow.context import Context
 from flow.events.payloads import BookSnapshotData, BookUpdateData, KlineData
 from flow.events.stream import EventType, Lane, Stream
 from flow.graph.spec import MailboxSpec
+from flow.runtime.mailbox import Mailbox
+from flow.telemetry.dead_letters import DeadLetters
 from flow.testing import make_event, make_stream
 from flow.testing.mailboxes import CountingMailbox
 
@@ -134,6 +137,68 @@ def test_block_loses_and_changes_nothing(script: list[Any], capacity: int) -> No
 def test_what_fits_is_not_touched(script: list[Any]) -> None:
     put, taken = play(box(capacity=200), script)
     assert taken == put
+
+
+@given(script=steps, capacity=st.integers(1, 12), when_full=st.sampled_from(POLICIES))
+def test_a_run_is_put_as_one_after_another(script: list[Any], capacity: int, when_full: Any) -> None:
+    spec = MailboxSpec(capacity=capacity, when_full=when_full)
+    in_runs, one_by_one = (Mailbox("consumer", spec, Context("bus", clock=lambda: 77)) for _ in range(2))
+    run: list[Any] = []
+    for number, step in enumerate([*script, "take", "take"], 1):
+        if step != "take":
+            run.append(event(step[0], number, step[1]))
+            continue
+        first, rest = run[: len(run) // 3], run[len(run) // 3 :]
+        in_runs.put_many(first)
+        in_runs.put_many(rest)
+        for one in run:
+            one_by_one.put(one)
+        run = []
+        assert rows(in_runs.take_now()) == rows(one_by_one.take_now())
+    assert (in_runs.coalesced, in_runs.dropped) == (one_by_one.coalesced, one_by_one.dropped)
+
+
+def rows(batch: list[Any]) -> list[Any]:
+    return [one.row() for one in batch]
+
+
+def test_what_went_through_the_lanes_is_counted_by_stream() -> None:
+    mailbox = box(capacity=2)
+    mailbox.put("of no stream")
+    for number in (1, 2, 3):
+        mailbox.put(event(EventType.TICKER, number))
+    assert mailbox.sorted_in == {STREAMS[EventType.TICKER, "BTC-USDT"]: 3}
+
+
+def test_what_is_dropped_is_in_the_dead_letters() -> None:
+    letters = DeadLetters()
+    mailbox = box(1, "drop_oldest", context=Context("bus", dead_letters=letters))
+    for number in (7, 8):
+        mailbox.put(event(EventType.TRADE, number))
+    (letter,) = letters.read()
+    assert (letter.reason, letter.detail) == ("mailbox_full", "mailbox of consumer")
+    assert isinstance(letter.original, dict)
+    assert letter.original["sequence"] == 7
+
+
+def test_the_markers_of_all_batches_are_counted_and_without_folding_no_coalescing_is_told() -> None:
+    mailbox = box(1, "drop_oldest")
+    for number in (1, 2):
+        mailbox.put(event(EventType.TRADE, 2 * number))
+        mailbox.put(event(EventType.TRADE, 2 * number + 1))
+        assert len(mailbox.take_now()) == 2
+        assert mailbox.markers == number
+    assert mailbox.context.telemetry.count("coalescing.applied") == 0
+
+
+@pytest.mark.parametrize(("waiting", "is_told"), [(3, False), (4, True)])
+def test_the_bound_of_critical_events_is_told_of_beyond_it(waiting: int, is_told: bool) -> None:
+    mailbox = box(1)
+    mailbox.critical_bound = 3
+    for number in range(waiting):
+        mailbox.put(event(EventType.EXEC_REPORT, number))
+    told = mailbox.context.telemetry.counts
+    assert told[("bus", "backpressure.triggered", "consumer", "critical_bound")] == is_told
 
 
 def test_the_types_here_cover_every_lane() -> None:
