@@ -12,16 +12,20 @@ from typing import Any, Final
 
 import msgspec
 from reactivex import Observable
+from reactivex import operators as ops
 
 from flow.context import Context
 from flow.stage import stage
 from nodes.providers.binance.codec import BinanceCodec
+from operators.coalesce import Passer
 from operators.decode import Decoder
 from operators.dedupe import dedupe
 from operators.fan_out_clone import fan_out_clone
 from operators.ingest import ingest
 from operators.order_buffer import order_buffer
 from operators.route import route
+from operators.rx import rx_map
+from operators.throttle import ThrottleParams, throttle
 from operators.window_merge import window_merge
 from profiling.interleave import Comparison, interleave
 from profiling.merges import MERGES, merging
@@ -47,6 +51,18 @@ def _decode(context: Context) -> Callable[[Observable[Any]], Observable[Any]]:
     return stage(lambda: Decoder(codec, context))
 
 
+def _coalesce(context: Context) -> Callable[[Observable[Any]], Observable[Any]]:
+    """What coalesce is in a graph, whose mailbox has conflated already."""
+    return stage(lambda: Passer(context))
+
+
+def same(element: Any) -> Any:
+    return element
+
+
+LIMITS: Final = ThrottleParams(rate_per_s=1_000, burst=1_000_000, bandwidth_per_s=1e9)
+"""The time of the rig stands still: these never run out."""
+
 OPERATORS: Final[Table] = {
     "ingest": (Arrivals, lambda context: ingest(context=context)),
     "decode (a trade)": (Frames, _decode),
@@ -56,6 +72,11 @@ OPERATORS: Final[Table] = {
     "window-merge, idle": (Slots, lambda context: window_merge(context=context)),
     "window-merge, all": (Slots, merging(1_000_000)),
     "fan-out-clone": (Slots, lambda context: fan_out_clone(context=context)),
+    "coalesce, behind a mailbox": (Slots, _coalesce),
+    "throttle, idle": (Slots, lambda context: throttle(context=context)),
+    "throttle, limits not met": (Slots, lambda context: throttle(LIMITS, context)),
+    "rx.map": (Slots, lambda context: rx_map(function="profiling.operator_cost:same", context=context)),
+    "ops.map, for comparison": (Slots, lambda context: ops.map(same)),
 }
 
 

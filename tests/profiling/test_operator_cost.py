@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flow.registry import registry
 from flow.stage import Stage
 from flow.testing import assert_nothing_out
 from profiling import operator_rig
@@ -75,6 +76,12 @@ def test_the_table_has_a_row_for_each_operator(capsys: pytest.CaptureFixture[str
     assert all(way in head for way in WAYS)
     assert [row[:34].strip() for row in rows] == list(OPERATORS)
     assert all(row.count("1.00 (0.50 - 1.50)") == len(WAYS) for row in rows)
+
+
+def test_every_operator_of_the_project_has_a_row() -> None:
+    measured = {name.split(",")[0].split(" ")[0] for name in OPERATORS}
+    registered = {spec.name for spec in registry.operators() if spec.origin.startswith("operators.")}
+    assert {name for name in registered if not name.startswith("rx.")} <= measured
 
 
 def test_streams_go_on_in_order() -> None:
