@@ -244,7 +244,8 @@ class Throttle(Machine[CanonicalEvent, CanonicalEvent]):
         self.end_episode()
         if self.allowance is not None:
             self.allowance.leave()
-        left = self.lines.forget() + len(self.outgoing)
-        self.outgoing.clear()
+        left = self.lines.forget()
         if left:
             self.dropped["disposed"] += left
+        while self.outgoing:
+            self.drop(self.outgoing.popleft(), "disposed")

@@ -260,13 +260,14 @@ def test_an_episode_is_reported_once() -> None:
     reported: list[tuple[str, Any]] = []
     pipe.context.telemetry.listeners.append(lambda node, one: reported.append((node, one)))
     for _ in range(2):
-        pipe.push(TICKERS, 1, 2, 3, 4)
+        pipe.push(TICKERS, 1, 2, 3)
         pipe.advance(1)
         assert [(node, one.name) for node, one in reported] == [
             ("slow", "backpressure.triggered"),
             ("slow", "coalescing.applied"),
         ]
         assert (reported[0][1].where, reported[0][1].reason) == ("slow", "throttled")
+        assert reported[1][1].consumer == "slow"
         reported.clear()
     pipe.push(TRADES, 1, 2)
     pipe.advance(1)
@@ -352,7 +353,7 @@ def test_a_throttle_that_ends_leaves_its_part_to_the_others() -> None:
         (
             {"total_per_s": 10.0, "bandwidth_per_s": 20.0},
             {"total_per_s": 11.0, "bandwidth_per_s": 20.0},
-            "has total_per_s 10 elsewhere, 11 here",
+            "^the share 'default' has total_per_s 10 elsewhere, 11 here$",
         ),
     ],
 )
@@ -364,6 +365,12 @@ def test_a_share_that_could_not_keep_its_word_is_refused(
         throttle(msgspec.convert(first, ThrottleParams), context)
     with pytest.raises(ConfigurationError, match=said):
         throttle(msgspec.convert(second or first, ThrottleParams), context)
+
+
+def test_shares_of_two_names_have_nothing_to_do_with_each_other() -> None:
+    context = Context()
+    for total, share in ((10.0, "one"), (11.0, "other")):
+        throttle(ThrottleParams(bandwidth_per_s=20.0, total_per_s=total, share=share), context)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,28 @@ def test_disposal_in_the_middle_of_what_leaves() -> None:
     assert (pipe.machine.passed, dict(pipe.machine.dropped)) == (2, {"disposed": 2})
 
 
+def test_disposal_in_the_middle_of_a_run_puts_back_what_had_not_left() -> None:
+    def dispose(event: Any) -> None:
+        if event.sequence == 2:
+            pipe.subscription.dispose()
+        event.put()
+
+    pools = Pools()
+    pipe = Pipe(pools=pools, rate_per_s=10, burst=3, on_element=dispose)
+    pipe.machine.add_many([make_event(number, TRADES, pools=pools) for number in range(1, 6)])
+    assert (pipe.machine.passed, pipe.machine.dropped) == (2, {"disposed": 3})
+    assert_nothing_out(pools)
+
+
+def test_what_comes_after_the_end_is_put_back_and_counted() -> None:
+    pools = Pools()
+    pipe = Pipe(pools=pools, rate_per_s=10)
+    pipe.subscription.dispose()
+    pipe.machine.add_many([make_event(number, TRADES, pools=pools) for number in (1, 2)])
+    assert pipe.machine.dropped == {"disposed": 2}
+    assert_nothing_out(pools)
+
+
 def test_completion_in_the_middle_of_what_leaves_loses_nothing() -> None:
     def complete(event: Any) -> None:
         if event.sequence == 2:
@@ -131,7 +153,18 @@ def test_what_is_no_event_is_refused_between_its_neighbours() -> None:
     pipe.machine.add_many([make_event(1, TRADES), None, "b", make_event(2, TRADES), make_event(11, OTHERS)])
     assert pipe.taken() == [(0, 1), (0, 11)]
     assert (pipe.machine.dead_lettered, letters.by_reason()) == (2, {"AttributeError": 2})
+    assert [letter.original for letter in letters.read()] == [{"repr": "None"}, {"repr": "'b'"}]
     assert pipe.machine.in_flight == 1
+
+
+def test_what_waited_and_gave_way_is_in_the_dead_letters() -> None:
+    letters = DeadLetters()
+    pipe = Pipe(rate_per_s=10, capacity=1, letters=letters)
+    pipe.push(TRADES, 1, 2, 3)
+    [letter] = letters.read()
+    assert (letter.reason, letter.detail) == ("throttled", "waited in slow")
+    assert isinstance(letter.original, dict)
+    assert letter.original["sequence"] == 2
 
 
 def test_without_dead_letters_what_is_no_event_ends_the_stream() -> None:
