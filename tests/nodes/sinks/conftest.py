@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -47,6 +48,19 @@ def deliver(context: Context) -> Callable[..., Awaitable[Delivery]]:
         return delivery
 
     return run
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    """Write user code into the graph's folder; gives the file."""
+
+    def put(text: str, name: str = "my_strategy.py") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text).lstrip("\n"))
+        return path
+
+    return put
 
 
 @pytest.fixture(autouse=True)
