@@ -2,7 +2,7 @@
 
 `RoutingTable`: keys are (symbol, provider), either may be `*`. Every change raises `version`; `route` stamps
 it on each event and `fan-out-clone` looks the audience up. A consumer without an entry of its own receives
-everything. `MergeTable`: keys are (symbol, event type), the symbol may be `*`; `window-merge` looks it up.
+everything. `MergeTable`: keys are (symbol, event type), the symbol may be `*`; each `window-merge` has one.
 """
 
 from __future__ import annotations
@@ -107,5 +107,6 @@ class MergeTable:
 
 
 def merge_table(_: object) -> MergeTable:
-    """The factory that a graph's context takes: `context.service("merges", merge_table)`."""
+    """The factory that a graph's context takes: `context.service("merges of NODE", merge_table)`, as each
+    window-merge has a table of its own."""
     return MergeTable()

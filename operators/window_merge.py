@@ -14,7 +14,7 @@ What comes in is watched, and goes on as it is to whoever owns it; only in a bar
 So no more than copies are dropped: `not_merged` (nobody merges it; critical and merged events never are),
 `unexpected_provider` (MergeUnexpectedDropped, once a provider), `late` (received before the last window of
 its pair closed: MergeLateDropped), `suppressed_partial` (fewer than `needs` providers at the close:
-MergeSuppressedPartial), `pool_timeout` (PoolTimedOut), `unsubscribed` (the graph's `MergeTable` changed) and
+MergeSuppressedPartial), `pool_timeout` (PoolTimedOut), `unsubscribed` (its `MergeTable` changed) and
 `disposed`.
 
 Completion closes every window; after an error or disposal what they held is dropped. Holds copies only; a
@@ -86,7 +86,7 @@ class WindowMergeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 @operator("window-merge", pooled=True, watches=True, loss="anything")
 def window_merge(params: WindowMergeParams, context: Context) -> Operator[CanonicalEvent, MergedEvent]:
     """Merges events across providers by (symbol, event type), in windows of time."""
-    table = context.service("merges", merge_table)
+    table = context.service(f"merges of {context.node_id}", merge_table)
     for symbol, event_type in params.merges:
         table.subscribe(symbol, event_type)
     return stage(lambda: WindowMerge(params, table, context))

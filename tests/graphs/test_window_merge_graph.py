@@ -227,7 +227,7 @@ def test_latency_counts_from_the_close_of_the_window(world: World) -> None:
 
 def test_what_is_merged_changes_while_it_runs(world: World) -> None:
     def change(run: GraphRun) -> None:
-        table = run.context.service("merges", merge_table)
+        table = run.context.service("merges of merged", merge_table)
         asyncio.get_running_loop().call_later(1.55, lambda: table.unsubscribe("*", EventType.BEST_QUOTE))
 
     run = world.run(merging(), at_start=change)
@@ -242,6 +242,16 @@ def test_what_is_merged_changes_while_it_runs(world: World) -> None:
 def test_a_pool_of_one_or_none_is_enough(world: World, pool: dict[str, Any]) -> None:
     world.run(merging(needs=2), pools={"MergedEvent": pool})
     assert len(world.seen["merges"]) == 6
+
+
+def test_two_of_them_merge_each_what_it_names(world: World) -> None:
+    nodes = merging(merges=[["BTC-USDT", "BestQuote"]], window_ms=500)
+    other = {"merges": [["ETH-USDT", "BestQuote"]], "providers": ["binance", "coinbase"], "window_ms": 1000}
+    nodes["slower"] = {"use": "window-merge", "inputs": ["unique"], "params": other}
+    nodes["routed"]["inputs"].append("slower")
+    world.run(nodes)
+    seen = [(event.symbol, len(event.payload.fragments)) for event in world.seen["merges"]]
+    assert Counter(seen) == {("BTC-USDT", 3): 6, ("ETH-USDT", 2): 3}
 
 
 def test_idle_it_lets_everything_by(world: World) -> None:

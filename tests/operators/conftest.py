@@ -55,7 +55,7 @@ class MergeRig:
 
     @property
     def table(self) -> MergeTable:
-        return self.context.service("merges", merge_table)
+        return self.context.service("merges of merged", merge_table)
 
     @property
     def routing(self) -> RoutingTable:
