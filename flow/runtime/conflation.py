@@ -8,6 +8,7 @@ snapshot. Trades and critical events are never coalesced.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,9 +16,11 @@ from flow.events.canonical import CanonicalEvent, OwnedEvent
 from flow.events.payloads import BookSnapshotData, BookUpdateData, Kline, Level, Levels
 from flow.events.stream import EventType, Lane, Stream
 
-__all__ = ["BookFold", "is_book", "is_final", "slot_key"]
+__all__ = ["NO_LEVELS", "BookFold", "is_book", "is_final", "slot_key"]
 
 FLOAT_DIGITS: Final = 15
+NO_LEVELS: Final = (ValueError, ArithmeticError, TypeError, AttributeError)
+"""What `BookFold.event` raises where a price or a quantity is no decimal string."""
 _BOOKS = frozenset({EventType.BOOK_SNAPSHOT, EventType.BOOK_UPDATE})
 
 
@@ -77,15 +80,20 @@ class BookFold:
         self.latest = event
 
     def event(self) -> OwnedEvent:
-        """One event with the effect of all that were folded. Raises where a level is no number."""
+        """One event with the effect of all that were folded. Raises one of `NO_LEVELS` where a level is no
+        number."""
         folded = self.latest.own()
         folded.first_sequence = self.first_sequence
         if self.snapshot is None:
-            folded.payload = BookUpdateData(list(self.bids.items()), list(self.asks.items()))
+            folded.payload = BookUpdateData(
+                _sorted(self.bids.items(), is_descending=True),
+                _sorted(self.asks.items(), is_descending=False),
+            )
         else:
             folded.stream = self.snapshot
             folded.payload = BookSnapshotData(
-                _sorted(self.bids, is_descending=True), _sorted(self.asks, is_descending=False)
+                _sorted(_present(self.bids), is_descending=True),
+                _sorted(_present(self.asks), is_descending=False),
             )
         return folded
 
@@ -96,12 +104,16 @@ def _fold(side: dict[str, str], levels: Levels) -> None:
         side[price] = quantity
 
 
-def _sorted(side: dict[str, str], *, is_descending: bool) -> list[Level]:
-    """The levels that are left, best first. Texts of one price are one level, the last of them holds."""
+def _present(side: dict[str, str]) -> list[Level]:
+    """The levels that are left. Texts of one price are one level, the last of them holds."""
     latest = {_plain(price): (price, quantity) for price, quantity in side.items()}
-    present = [level for level in latest.values() if float(level[1]) != 0.0]
-    number = Decimal if any(len(price) > FLOAT_DIGITS for price in latest) else float
-    return sorted(present, key=lambda level: number(level[0]), reverse=is_descending)
+    return [level for level in latest.values() if float(level[1]) != 0.0]
+
+
+def _sorted(levels: Collection[Level], *, is_descending: bool) -> list[Level]:
+    """Best first; texts of one price stay in order of their last change."""
+    number = Decimal if any(len(price) > FLOAT_DIGITS for price, _ in levels) else float
+    return sorted(levels, key=lambda level: number(level[0]), reverse=is_descending)
 
 
 def _plain(price: str) -> str:

@@ -15,7 +15,7 @@ from flow.clock import Clock
 from flow.events.canonical import CanonicalEvent
 from flow.events.payloads import GapData
 from flow.events.stream import EventType, Lane, Stream
-from flow.runtime.conflation import BookFold, is_book, is_final, slot_key
+from flow.runtime.conflation import NO_LEVELS, BookFold, is_book, is_final, slot_key
 from flow.runtime.gaps import gap_marker, gap_stream, widened
 from flow.sharing import Bucket
 
@@ -167,7 +167,7 @@ class Lines:
         kept = line.waiting.popleft()[1]
         try:
             event = kept.event() if isinstance(kept, BookFold) else kept
-        except (ValueError, ArithmeticError):
+        except NO_LEVELS:
             self._lose(kept.latest, line, "unreadable")
             return False
         self._mark(line)

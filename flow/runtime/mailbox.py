@@ -25,7 +25,7 @@ from flow.events.canonical import CanonicalEvent
 from flow.events.payloads import GapData
 from flow.events.stream import Lane, Stream
 from flow.graph.spec import MailboxSpec
-from flow.runtime.conflation import BookFold, is_book, is_final, slot_key
+from flow.runtime.conflation import NO_LEVELS, BookFold, is_book, is_final, slot_key
 from flow.runtime.gaps import gap_marker, gap_stream, widened
 from flow.telemetry.occurrences import BackpressureTriggered, CoalescingApplied
 
@@ -312,7 +312,7 @@ class Lanes:
         for arrival, waiting in self.slots.values():
             try:
                 event = waiting.event() if isinstance(waiting, BookFold) else waiting
-            except (ValueError, ArithmeticError):
+            except NO_LEVELS:
                 self._lose(waiting.latest, "unreadable")
             else:
                 unfolded.append((arrival, event))

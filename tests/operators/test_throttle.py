@@ -193,7 +193,8 @@ def test_beyond_the_capacity_the_oldest_is_dropped_and_a_marker_says_so() -> Non
     assert 7 + machine.markers == machine.passed + machine.dropped.total()
 
 
-def test_what_can_not_be_folded_is_lost_and_told() -> None:
+@pytest.mark.parametrize("level", [("much", "5"), (1.5, "5"), ("1", None)])
+def test_what_can_not_be_folded_is_lost_and_told(level: Any) -> None:
     letters = DeadLetters()
     pipe = Pipe(rate_per_s=10, letters=letters)
     pipe.push(UPDATES, 1, payload=BookUpdateData([("5", "1")], []))
@@ -201,7 +202,7 @@ def test_what_can_not_be_folded_is_lost_and_told() -> None:
     assert [(kind, number) for _, kind, number in pipe.left] == [("BookUpdate", 1), ("Gap", 2)]
     pipe.push(UPDATES, 3, payload=BookUpdateData([("5", "3")], []))
     pipe.push(UPDATES, 4, payload=kline(is_closed=False))
-    pipe.push(SNAPSHOTS, 5, payload=BookSnapshotData([("much", "5")], []))
+    pipe.push(SNAPSHOTS, 5, payload=BookSnapshotData([level], []))
     pipe.advance(1)
     assert [(kind, number) for _, kind, number in pipe.left[2:]] == [("Gap", 5)]
     assert pipe.recorder.elements[2].payload == GapData(2, 4, 5, "unreadable")

@@ -119,7 +119,21 @@ def test_updates_become_one_update_with_the_range_of_all() -> None:
     folded = fold.event()
     assert folded.stream is UPDATES
     assert (folded.first_sequence, folded.sequence) == (10, 17)
-    assert folded.payload == BookUpdateData([("4", "2"), ("5", "3")], [("6", "9")])
+    assert folded.payload == BookUpdateData([("5", "3"), ("4", "2")], [("6", "9")])
+
+
+def test_an_update_that_was_folded_is_sorted_like_those_of_the_exchange() -> None:
+    fold = BookFold(update(1, [("9", "1"), ("8", "0")], [("11", "1")]))
+    fold.add(update(2, [("9", "2"), ("10", "1")], [("12", "0"), ("9.5", "1")]))
+    assert fold.event().payload == BookUpdateData(
+        [("10", "1"), ("9", "2"), ("8", "0")], [("9.5", "1"), ("11", "1"), ("12", "0")]
+    )
+
+
+def test_of_the_texts_of_one_price_the_last_that_changed_comes_last() -> None:
+    fold = BookFold(update(1, [("5", "1"), ("5.0", "2")], []))
+    fold.add(update(2, [("5", "0")], []))
+    assert fold.event().payload.bids == [("5.0", "2"), ("5", "0")]
 
 
 def test_updates_fold_into_a_snapshot_which_stays_sorted_and_without_zeros() -> None:

@@ -328,7 +328,7 @@ def test_a_payload_that_cannot_be_read_costs_only_itself() -> None:
     mailbox.put(event(EventType.BOOK_UPDATE, 3))
     marker, folded = mailbox.take_now()
     assert marker.payload == GapData(1, 2, 2, "unreadable")
-    assert folded.payload.bids == [("1", "1"), ("3", "3")]
+    assert folded.payload.bids == [("3", "3"), ("1", "1")]
     assert letters.by_reason() == {"unreadable": 1}
     assert mailbox.coalesced == 1
     balance(mailbox, 2)
@@ -342,9 +342,10 @@ def test_a_bug_of_ownership_is_no_unreadable_payload() -> None:
     assert mailbox.dropped == {}
 
 
-def test_a_folded_book_whose_levels_are_no_numbers_is_given_up() -> None:
+@pytest.mark.parametrize("level", [("x", "y"), (1.5, "1"), ("1", None), (("1",), "1")])
+def test_a_folded_book_whose_levels_are_no_numbers_is_given_up(level: Any) -> None:
     mailbox = box(capacity=1)
-    mailbox.put(event(EventType.BOOK_SNAPSHOT, 1, payload=BookSnapshotData([("x", "y")], [])))
+    mailbox.put(event(EventType.BOOK_SNAPSHOT, 1, payload=BookSnapshotData([level], [])))
     mailbox.put(event(EventType.BOOK_UPDATE, 2))
     (marker,) = mailbox.take_now()
     assert marker.payload.reason == "unreadable"
