@@ -6,21 +6,20 @@ Operators only, which have no life of their own: nothing is started, and what wa
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from reactivex import Observable, never
 
 from flow.context import Context
 from flow.errors import Fault, FlowError
-from flow.graph.spec import GraphSpec, NodeEntry
+from flow.graph.spec import GraphSpec
 from flow.graph.tree import Faults, quoted
-from flow.named import place_of
-from flow.registry import NodeSpec, Registry
-from flow.stage import Stage
+from flow.named import place_of, where_raised
+from flow.registry import Registry
+from flow.stage import Machine, Stage
 
-__all__ = ["trial"]
+__all__ = ["problem_of", "trial"]
 
 WANTED: Final = "it is to return an operator, such as `stage(lambda: ...)`"
 
@@ -32,35 +31,48 @@ def trial(spec: GraphSpec, registry: Registry) -> list[Fault]:
     for entry in spec.nodes.values():
         known = registry.nodes[entry.use]
         if known.kind == "operator":
-            problem = _problem(entry, known, context.for_node(entry.id))
+            problem = problem_of(known.name, known.factory, entry.params, context.for_node(entry.id))
             if problem:
                 faults.add((entry.line, entry.column), f"node {quoted(entry.id)}: {problem}")
     return faults.listed()
 
 
-def _problem(entry: NodeEntry, known: NodeSpec, context: Context) -> str:
+def problem_of(name: str, factory: Callable[..., Any], *arguments: Any) -> str:
+    """Why a factory, whose last argument is a context, makes no operator; '' where it does."""
     try:
-        operate: Any = known.factory(entry.params, context)
+        operate: Any = factory(*arguments)
         if not callable(operate):
-            return f"{place_of(known.factory)}{known.name} returns {_shown(operate)}; {WANTED}"
+            return f"{place_of(factory)}{name} returns {_shown(operate)}; {WANTED}"
         output = operate(never())
         if not isinstance(output, Observable):
-            return f"{place_of(known.factory)}{known.name} makes {_shown(output)} of its source; {WANTED}"
-        if isinstance(output, Stage):
-            output.make()
+            return f"{place_of(factory)}{name} makes {_shown(output)} of its source; {WANTED}"
+        if not isinstance(output, Stage):
+            return ""
+        return _machine_problem(name, factory, cast("Stage[Any]", output).make)
     except FlowError as error:
-        return str(error).removeprefix(f"{entry.id}: ")
+        return str(error).removeprefix(f"{arguments[-1].node_id}: ")
     except Exception as error:
-        return f"{known.name} can't be made: {_place(known.factory, error)}{type(error).__name__}: {error}"
+        code: Any = getattr(inspect.unwrap(factory), "__code__", None)
+        where = "" if code is None else where_raised(error, code.co_filename)
+        return f"{name} can't be made: {where}{type(error).__name__}: {error}"
+
+
+def _machine_problem(name: str, factory: Callable[..., Any], make: Any) -> str:
+    base: Any = Machine
+    machine: Any = make() if callable(make) else None
+    if not isinstance(machine, base):
+        return f"{place_of(factory)}{name} is to give `stage` a function that makes a Machine, as a lambda is"
+    kind: Any = machine.__class__
+    where = f"{place_of(kind)}{kind.__name__}"
+    if kind.add is base.add:
+        return f"{where} has no method `add`, which takes each element"
+    for verb in (kind.add, kind.finish, kind.close):
+        if inspect.iscoroutinefunction(verb):
+            return f"{place_of(verb)}{kind.__name__}.{verb.__name__} is async; it is to be a plain method"
+    if not hasattr(machine, "context"):
+        return f"{where}.__init__ does not call super().__init__(context)"
     return ""
 
 
 def _shown(value: Any) -> str:
     return "nothing" if value is None else f"an object of type {type(value).__name__}"
-
-
-def _place(factory: Callable[..., Any], error: Exception) -> str:
-    """`file:line: ` of the innermost line of the factory's own file that led to an error."""
-    file = inspect.getsourcefile(inspect.unwrap(factory))
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f"{file}:{lines[-1]}: " if lines else ""

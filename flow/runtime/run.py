@@ -21,8 +21,9 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 from flow.clock import cpu_s, monotonic_s, wall_ns
 from flow.component import Component, Consumer, Transform
 from flow.context import Context
-from flow.errors import DoublePut, FlowError, OwnershipBug
+from flow.errors import DoublePut, FlowError, GraphError, OwnershipBug
 from flow.graph.spec import GraphSpec
+from flow.graph.trial import trial
 from flow.pool import Pools
 from flow.registry import Registry
 from flow.registry import registry as default_registry
@@ -96,7 +97,7 @@ class GraphRun:
         self.context = self._make_context(loop)
         await self._start_backends(loop)
         self.started_ns = self.context.clock()
-        self.topology = build(self.spec, self.context, self.registry, self.observed, self.fail)
+        self.topology = self._build()
         if self.on_built is not None:
             self.on_built(self.topology)
         for node_id, component in self.topology.components(Consumer):
@@ -110,6 +111,17 @@ class GraphRun:
                 output.limit(self.options.max_frames, self.request_stop)
             await self._start(output.component)
             self._source_tasks[node_id] = self._task(output.component.run(), f"source {node_id}")
+
+    def _build(self) -> Topology:
+        try:
+            return build(self.spec, self.context, self.registry, self.observed, self.fail)
+        except (FlowError, OwnershipBug):
+            raise
+        except Exception as error:
+            faults = trial(self.spec, self.registry)
+            if not faults:
+                raise
+            raise GraphError(faults) from error
 
     def _make_context(self, loop: asyncio.AbstractEventLoop) -> Context:
         is_virtual = isinstance(loop, VirtualTimeLoop)

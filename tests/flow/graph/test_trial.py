@@ -38,6 +38,24 @@ class Relay(Machine[Any, Any]):
         self.emit(element)
 
 
+class NoAdd(Machine[Any, Any]):
+    def on_next(self, element: Any) -> None:
+        self.emit(element)
+
+
+class AsyncAdd(Machine[Any, Any]):
+    async def add(self, element: Any) -> None:
+        self.emit(element)
+
+
+class NoSuper(Machine[Any, Any]):
+    def __init__(self, context: Context) -> None:
+        self.kept = context
+
+    def add(self, element: Any) -> None:
+        self.emit(element)
+
+
 class Lines:
     """The faults of a graph whose operator `tried` is made by `make`."""
 
@@ -106,6 +124,23 @@ def dead(source: Any) -> int:
         (
             lambda context: stage(lambda: Relay(context)),  # type: ignore[call-arg]
             "node 'tried': tried can't be made: HERE: TypeError: Relay.__init__() missing 1",
+        ),
+        (
+            lambda context: stage(Relay(context, 1)),  # type: ignore[arg-type]
+            "node 'tried': HEREtried is to give `stage` a function that makes a Machine",
+        ),
+        (
+            lambda context: stage(lambda: context),  # type: ignore[arg-type]
+            "node 'tried': HEREtried is to give `stage` a function that makes a Machine",
+        ),
+        (lambda context: stage(lambda: NoAdd(context)), "node 'tried': HERENoAdd has no method `add`"),
+        (
+            lambda context: stage(lambda: AsyncAdd(context)),
+            "node 'tried': HEREAsyncAdd.add is async; it is to be a plain method",
+        ),
+        (
+            lambda context: stage(lambda: NoSuper(context)),
+            "node 'tried': HERENoSuper.__init__ does not call super().__init__(context)",
         ),
     ],
 )

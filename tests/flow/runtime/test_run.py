@@ -22,6 +22,7 @@ from flow.runtime.options import Backend, RunOptions
 from flow.runtime.run import GraphRun
 from flow.runtime.summary import summarise
 from flow.runtime.virtual_time import VirtualTimeLoop
+from flow.stage import stage
 from flow.testing.events import make_event
 
 GRAPH = """version: 1
@@ -194,6 +195,19 @@ async def test_a_factory_of_operators_that_returns_nothing_is_a_fault(world: Wor
     text = GRAPH.replace("use: relay", "use: forgetful")
     world.spec = load("counted.yaml", text=text, registry=world.registry)
     with pytest.raises(GraphError, match=r":5:\d+: relay: .* is to make: operator, not NoneType"):
+        await run_through(world)
+
+
+async def test_a_machine_that_can_not_be_made_is_a_fault_at_its_node(world: World) -> None:
+    def broken(params: NoParams, context: Context) -> Operator[CanonicalEvent, CanonicalEvent]:
+        return stage(lambda: context.missing)  # type: ignore[attr-defined]
+
+    world.registry.add(spec_of("broken", broken))
+    text = GRAPH.replace("use: relay", "use: broken")
+    world.spec = load("counted.yaml", text=text, registry=world.registry)
+    with pytest.raises(
+        GraphError, match=r":5:\d+: node 'relay': broken can't be made: .*test_run.py:\d+: Attr"
+    ):
         await run_through(world)
 
 
