@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import msgspec
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 
 from flow.context import Context
+from flow.graph.trial import problem_of
 from flow.registry import Factory, NodeSpec, Operator
 from flow.testing.contract.cases import Case, Inputs, Samples
 from flow.testing.contract.company import IN_COMPANY
@@ -76,6 +78,7 @@ def check_operator(
         names.remove(name)
     chosen = random.getrandbits(32) if seed is None else seed
     cases = _draw(candidate, examples, chosen)
+    _remember(candidate, cases)
     for name in names:
         for rule in _BY_NAME[name]:
             for case in cases:
@@ -113,6 +116,13 @@ def _draw(candidate: Candidate, examples: int, seed: int) -> list[Case]:
     return drawn
 
 
+def _remember(candidate: Candidate, cases: list[Case]) -> None:
+    """What undisturbed runs give, before anything else could leave a trace in a class or a module."""
+    for case in cases:
+        with suppress(Broken):
+            candidate.after(case.script)
+
+
 def _breaks(candidate: Candidate, rule: Rule, case: Case) -> Broken | None:
     try:
         rule.check(candidate, case)
@@ -139,6 +149,7 @@ def _candidate(factory: Any, samples: Samples | None, params: Any) -> Candidate:
         if params is not None:
             raise TypeError("params are for what @operator made: let the function from a context see to them")
         name = getattr(factory, "__qualname__", repr(factory))
+        _see_that_it_is_made(name, cast(Any, factory), Context(name))
         inputs = Inputs(event_samples() if samples is None else samples, pooled=False)
         return Candidate(name, cast(Any, factory), inputs, pooled=False, shares=False)
     if spec.kind != "operator":
@@ -154,13 +165,21 @@ def _candidate(factory: Any, samples: Samples | None, params: Any) -> Candidate:
         params if isinstance(params, msgspec.Struct) else msgspec.convert(params or {}, spec.params)
     )
     make = spec.factory
+    _see_that_it_is_made(spec.name, make, given_params, Context(spec.name))
     return Candidate(
         spec.name,
         lambda context: make(given_params, context),
         Inputs(samples, pooled=spec.pooled),
         pooled=spec.pooled,
         shares=spec.shares,
+        keeps_critical=spec.loss != "anything" and takes_events(spec.input),
     )
+
+
+def _see_that_it_is_made(name: str, factory: Callable[..., Any], *arguments: Any) -> None:
+    problem = problem_of(name, factory, *arguments)
+    if problem:
+        raise TypeError(problem)
 
 
 def _refuse_running_loop() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from reactivex import Observable, abc
@@ -14,7 +17,7 @@ from flow.events.canonical import CanonicalEvent
 from flow.pool import Pools, release
 from flow.registry import Operator
 from flow.stage import Fusable, Machine, many, shielded, unshielded
-from flow.telemetry.dead_letters import DeadLetters
+from flow.telemetry.dead_letters import DeadLetter, DeadLetters
 from flow.testing.contract.cases import TRAP, Inputs, Push, Script
 from flow.testing.contract.plain import describe
 from flow.testing.contract.wiring import ALONE, WIRINGS, Pusher, Way
@@ -24,6 +27,11 @@ __all__ = ["Account", "Broken", "Candidate", "Rig", "SourceFailed", "WitnessRais
 
 ENOUGH_MS: Final = 15_013
 """After so long everything that was to come has come."""
+
+
+FRAMEWORK: Final = str(Path(__file__).parents[2])
+SLIPS: Final = (AttributeError, NameError, TypeError)
+"""What a mistake in the code raises, and hardly a bad element."""
 
 
 class SourceFailed(Exception):
@@ -47,6 +55,8 @@ class Candidate:
     inputs: Inputs
     pooled: bool
     shares: bool
+    keeps_critical: bool = False
+    """Whether it takes events of all kinds and does not declare that it may lose critical ones."""
     ordinary: dict[int, tuple[Script, Outcome, Outcome]] = field(
         default_factory=dict[int, "tuple[Script, Outcome, Outcome]"]
     )
@@ -131,6 +141,30 @@ class Witness:
             self.wrong.append(("grammar", f"{what}{value} came after the end"))
 
 
+class Letters(DeadLetters):
+    """Dead letters that stand in the log, with the line that raised."""
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__()
+        self.rig = rig
+        """Whose log they go to."""
+
+    def add(self, letter: DeadLetter) -> None:
+        error = sys.exception()
+        said = f"{letter.reason}: {letter.detail}{'' if error is None else _raised_at(error)}"
+        self.rig.log.append(f"    refused for {said}")
+        if isinstance(error, SLIPS):
+            self.rig.slips.append(said)
+        super().add(letter)
+
+
+def _raised_at(error: BaseException) -> str:
+    """` at file:line`, the innermost that is none of the framework."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [f" at {file}:{line}" for file, line in frames if not file.startswith(FRAMEWORK)]
+    return own[-1] if own else ""
+
+
 class Rig:
     """One subscription to one operator. Every verb checks afterwards what must hold at every moment."""
 
@@ -147,12 +181,14 @@ class Rig:
         self.world = world or Scheduled()
         self.wiring = wiring
         self.log: list[Any] = []
+        self.slips: list[str] = []
+        """Refusals by mistakes in the code."""
         self.pushed = 0
         self.is_disposed = False
         self.witness = Witness(self)
         if beside is None:
             self.pools = Pools(is_debug=True)
-            self.letters = DeadLetters() if with_letters else None
+            self.letters = Letters(self) if with_letters else None
             self.pusher = Pusher()
             self.times = [self.world]
             self.context = Context(
@@ -167,6 +203,8 @@ class Rig:
             self.pools, self.letters, self.pusher = beside.pools, beside.letters, beside.pusher
             self.context, self.operated, self.times = beside.context, beside.operated, beside.times
             self.times.append(self.world)
+            if self.letters is not None:
+                self.letters.rig = self
         self.feed = candidate.inputs.open(self.pools)
         self.subscription = self.subscribe(WIRINGS[wiring][1](self.operated))
         self.way = self.pusher.ways[-1] if self.pusher.ways else None
@@ -278,7 +316,8 @@ class Rig:
         self.expect(
             accounted == self.pushed + markers,
             "ledger",
-            f"{self.pushed + markers} elements went in, {accounted} are accounted for: {account}",
+            f"{self.pushed + markers} elements went in, {accounted} are accounted for: {account}; each is "
+            "counted in `passed`, dropped, refused, or held and counted by `in_flight`",
         )
         is_whole = not (self.is_disposed or self.witness.is_over or self.witness.has_raised)
         if self.wiring == ALONE and is_whole:

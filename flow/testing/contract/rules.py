@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from flow.testing.contract.cases import TRAP, Case, End, Push, Step, Wait
 from flow.testing.contract.rig import Candidate, Rig, SourceFailed, WitnessRaised, play
+from flow.testing.contract.samples import REPORTS
 from flow.testing.contract.wiring import ALONE, BEHIND_STOCK
 
 __all__ = ["BY_ITSELF", "Rule"]
@@ -58,6 +59,31 @@ def failure(candidate: Candidate, case: Case) -> None:
         len(rig.witness.errors) == 1 and rig.witness.errors[0] is error,
         "failure",
         f"the source failed with {error!r}, the observer was told {rig.witness.errors}",
+    )
+    rig.check_over()
+
+
+def no_slip(candidate: Candidate, case: Case) -> None:
+    rig = play(Rig(candidate), case.script)
+    rig.complete()
+    told = "; if it is not for such elements, give `samples` of those that it takes"
+    rig.expect(not rig.slips, "samples", f"a sample was refused for {''.join(rig.slips[:1])}{told}")
+    rig.feed.close()
+
+
+def keeps_critical(candidate: Candidate, case: Case) -> None:
+    if not candidate.keeps_critical:
+        return
+    rig = Rig(candidate)
+    for report in REPORTS[: case.place]:
+        rig.push(report)
+    rig.complete()
+    account = rig.account()
+    lost = 0 if account is None else account.coalesced + sum(account.dropped.values())
+    rig.expect(
+        lost == 0,
+        "critical",
+        f'{lost} execution reports were lost; declare loss="anything", or let them pass',
     )
     rig.check_over()
 
@@ -295,6 +321,19 @@ def end(rig: Rig, how: End) -> None:
 
 BY_ITSELF: Final[dict[str, list[Rule]]] = {
     "ledger": [Rule("every element that went in is accounted for, at every step", balance)],
+    "samples": [Rule("what it takes does not meet mistakes in its code", no_slip)],
+    "critical": [
+        Rule(
+            "execution reports that come once and in order pass, where no loss of them is declared",
+            keeps_critical,
+        )
+    ],
+    "re-subscription": [
+        Rule(
+            "each subscription starts anew, and nothing is kept at the class or the module", re_subscription
+        ),
+        Rule("subscriptions do not touch each other", two_at_once),
+    ],
     "completion": [
         Rule("completion flushes: what is held goes out, or is given up for a reason", completion)
     ],
@@ -322,10 +361,6 @@ BY_ITSELF: Final[dict[str, list[Rule]]] = {
             "what was pushed may interleave",
             re_entrance,
         )
-    ],
-    "re-subscription": [
-        Rule("each subscription starts anew", re_subscription),
-        Rule("subscriptions do not touch each other", two_at_once),
     ],
     "grammar": [Rule("on_next* (on_error | on_completed)?, whatever the source does", grammar)],
 }

@@ -112,6 +112,8 @@ def _catalogue() -> list[EventRecipe]:
 
 _streams_known: Final = _streams()
 CATALOGUE: Final = tuple(_catalogue())
+REPORTS: Final = tuple(one for one in CATALOGUE if one.stream.event_type is EventType.EXEC_REPORT)
+"""Execution reports, in order and each once."""
 
 
 def event_samples() -> SearchStrategy[EventRecipe]:

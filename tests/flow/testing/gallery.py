@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct
 from reactivex import Observable, abc
@@ -234,6 +234,36 @@ class OddOnes(Through):
             super().add(element)
         else:
             self.drop(element, "even")
+
+
+class RemembersAtTheClass(Through):
+    seen: ClassVar[set[Any]] = set()
+
+    def add(self, element: Event) -> None:
+        if (element.stream, element.sequence) in self.seen:
+            self.drop(element, "duplicate")
+        else:
+            self.seen.add((element.stream, element.sequence))
+            super().add(element)
+
+
+class Slips(Through):
+    """Every second event meets a mistake, which goes to the dead letters."""
+
+    def add(self, element: Event) -> None:
+        if element.sequence % 2:
+            super().add(element)
+        else:
+            self.drop(element)  # type: ignore[call-arg]
+
+
+def loses_reports() -> NodeSpec:
+    """Drops, and does not say so when it is registered."""
+
+    def factory(params: NoParams, context: Context) -> Operator[CanonicalEvent, CanonicalEvent]:
+        return stage(lambda: OddOnes(context))
+
+    return spec_of("loses-reports", factory)
 
 
 def shares_state(context: Context) -> Operator[Event, Event]:

@@ -35,11 +35,14 @@ from tests.flow.testing.gallery import (
     Pairs,
     PutsTwice,
     ReadsTheWall,
+    RemembersAtTheClass,
+    Slips,
     SpacedParams,
     SwallowsARaise,
     SwallowsWhatObserversRaise,
     Through,
     gives_up_when_fused,
+    loses_reports,
     of,
     pooled,
     rewired,
@@ -57,6 +60,9 @@ BROKEN: list[tuple[Any, str, str]] = [
     (of(DropsWithoutAReason), "ledger", "dropped without a reason"),
     (of(CountsWhatItKeeps), "ledger", "1 were counted as emitted, 0 came"),
     (of(EmitsTwiceOnReEntrance), "re-entrance", "came"),
+    (of(Slips), "samples", "missing 1 required positional argument: 'reason' at "),
+    (loses_reports(), "critical", "execution reports were lost"),
+    (of(RemembersAtTheClass), "re-subscription", "undisturbed it is"),
     (shares_state, "re-subscription", "undisturbed it is"),
     (of(ForgetsToFlush), "completion", "did not flush 1"),
     (of(ForgetsWhatItHolds), "completion", "1 are held after the end"),
@@ -92,8 +98,9 @@ def test_what_keeps_the_rules_is_let_be(factory: Any) -> None:
 
 
 def test_a_third_party_s_operator_is_checked_in_one_line() -> None:
-    check_operator(spec_of("spaced", spaced), params={"least_ms": 60}, examples=12)
-    check_operator(spec_of("spaced", spaced), params=SpacedParams(least_ms=20), examples=12)
+    spec = spec_of("spaced", spaced, loss="anything")
+    check_operator(spec, params={"least_ms": 60}, examples=12)
+    check_operator(spec, params=SpacedParams(least_ms=20), examples=12)
     check_operator(lambda context: spaced(SpacedParams(), context), examples=12)
 
 
@@ -182,12 +189,35 @@ def test_rules_can_be_left_out() -> None:
 
 
 def test_what_can_not_be_checked_says_why() -> None:
-    with pytest.raises(ValueError, match="no such rule: order; there are ledger, completion"):
+    with pytest.raises(ValueError, match="no such rule: order; there are ledger, samples, critical"):
         check_operator(of(Through), only="order")
     with pytest.raises(TypeError, match=r"on-frames takes .*WsFrame.*: give `samples`"):
         check_operator(on_frames(FrameThrough))
     with pytest.raises(TypeError, match="params are for what @operator made"):
         check_operator(of(Through), params={})
+
+
+def test_what_makes_no_operator_says_so() -> None:
+    with pytest.raises(
+        TypeError, match=r"test_contract.py:\d+: .* returns nothing; it is to return an operator"
+    ):
+        check_operator(lambda context: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(
+        TypeError, match=r"can't be made: .*test_contract.py:\d+: AttributeError: .* 'missing'"
+    ):
+        check_operator(lambda context: context.missing)  # type: ignore[attr-defined]
+
+
+def test_what_was_refused_stands_in_the_message_with_its_line() -> None:
+    class CountsFirst(Through):
+        def add(self, element: Any) -> None:
+            self.passed += 1
+            self.emit(element.price)
+
+    with pytest.raises(
+        ContractBroken, match=r"refused for AttributeError: .*'price' at .*test_contract.py:\d+"
+    ):
+        check_operator(of(CountsFirst), only="ledger")
 
 
 async def test_it_wants_no_running_loop() -> None:
