@@ -143,9 +143,12 @@ class Joined(Fusable[Any]):
 class Reader(Subscription):
     """One reader of a `Shared` output."""
 
-    def __init__(self, leave: Callable[[Reader], None], emit: OnNext, completed: OnCompleted) -> None:
+    def __init__(
+        self, leave: Callable[[Reader], None], emit: OnNext, failed: OnError, completed: OnCompleted
+    ) -> None:
         self.leave = leave
         self.emit = emit
+        self.on_error = failed
         self.on_completed = completed
         self.count = 0
 
@@ -180,11 +183,11 @@ class Shared(SharedOutput[Any]):
         on_completed: OnCompleted,
         scheduler: abc.SchedulerBase | None,
     ) -> Subscription:
-        reader = Reader(self._leave, emit, on_completed)
+        reader = Reader(self._leave, emit, on_error, on_completed)
         self.readers = [*self.readers, reader]
         if self._upstream is None:
             self._upstream = Disposable()
-            self._upstream = connect(self.source, self._emit, on_error, self._complete, scheduler)
+            self._upstream = connect(self.source, self._emit, self._fail, self._complete, scheduler)
         return reader
 
     def _emit(self, element: Any) -> None:
@@ -193,6 +196,10 @@ class Shared(SharedOutput[Any]):
         for reader in readers:
             reader.count += 1
             reader.emit(element if own is None or reader is readers[-1] else own())
+
+    def _fail(self, error: Exception) -> None:
+        for reader in self.readers:
+            reader.on_error(error)
 
     def _complete(self) -> None:
         for reader in self.readers:

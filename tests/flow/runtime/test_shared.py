@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from flow.events.canonical import OwnedEvent
 from flow.runtime.wiring import Shared
 from flow.stage import Fusable
@@ -14,7 +16,7 @@ class Hand(Fusable[Any]):
     """A source that is pushed by hand."""
 
     def wire(self, emit: Any, on_error: Any, on_completed: Any, scheduler: Any) -> Any:
-        self.emit = emit
+        self.emit, self.on_error, self.on_completed = emit, on_error, on_completed
 
 
 def readers(count: int) -> tuple[Hand, list[list[Any]]]:
@@ -42,3 +44,18 @@ def test_elements_that_know_no_clones_are_handed_on() -> None:
     element = object()
     source.emit(element)
     assert taken == [[element], [element]]
+
+
+@pytest.mark.parametrize(("end", "given"), [("on_error", (ValueError("over"),)), ("on_completed", ())])
+def test_every_reader_is_told_of_the_end(end: str, given: tuple[Exception, ...]) -> None:
+    source, told = Hand(), []
+    shared = Shared(source)
+    for name in ("first", "second"):
+        shared.wire(
+            print,
+            lambda error, name=name: told.append((name, error)),
+            lambda name=name: told.append((name,)),
+            None,
+        )
+    getattr(source, end)(*given)
+    assert told == [("first", *given), ("second", *given)]
