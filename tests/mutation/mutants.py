@@ -36,6 +36,7 @@ TESTS: Mapping[str, tuple[str, ...]] = {
     ),
     "flow/pool.py": ("tests/flow/test_pool.py", "tests/flow/test_poison.py"),
     "operators/window_merge.py": ("tests/operators/test_window_merge*.py",),
+    "operators/throttle.py": ("tests/operators/test_throttle*.py",),
 }
 """The tests of each module, as patterns."""
 KILLED = {"killed", "timeout", "segfault"}
