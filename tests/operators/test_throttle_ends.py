@@ -19,6 +19,18 @@ from operators.throttle import throttle
 from tests.operators.throttle_rig import OTHERS, TICKERS, TRADES, UPDATES, Pipe
 
 
+def test_a_timer_that_an_arrival_made_needless_does_not_hinder_the_next() -> None:
+    pipe = Pipe(rate_per_s=10)
+    pipe.push(TRADES, 1, 2)
+    pipe.scheduler.sleep(0.1)
+    pipe.push(OTHERS, 11)
+    assert (pipe.machine.in_flight, pipe.timers) == (0, 0)
+    pipe.push(TRADES, 3)
+    assert pipe.timers == 1
+    pipe.advance(1)
+    assert pipe.taken() == [(0, 1), (100, 2), (100, 11), (200, 3)]
+
+
 def test_completion_lets_all_go_at_once_in_order_of_arrival() -> None:
     pipe = Pipe(rate_per_s=1, capacity=2)
     pipe.push(TRADES, 1, 2)
