@@ -43,7 +43,8 @@ from flow.telemetry.occurrences import BackpressureTriggered, CoalescingApplied
 __all__ = ["Throttle", "ThrottleParams", "throttle"]
 
 NO_LIMIT: Final = sys.maxsize
-Rate = Annotated[float, Meta(gt=0)]
+Rate = Annotated[float, Meta(ge=0.0001, le=1_000_000_000)]
+"""Beyond these a wait can't be told in µs."""
 
 
 class ThrottleParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -374,10 +374,26 @@ def test_shares_of_two_names_have_nothing_to_do_with_each_other() -> None:
         throttle(ThrottleParams(bandwidth_per_s=20.0, total_per_s=total, share=share), context)
 
 
+NO_RATES = (-1.0, 0.0, 1e-300, 1e10, float("inf"), float("nan"))
+
+
 @pytest.mark.parametrize(
     "params",
-    [{"rate_per_s": 0}, {"burst": 0}, {"bandwidth_per_s": -1}, {"share": ""}, {"capacity": 0}, {"x": 1}],
+    [
+        *({name: rate} for name in ("rate_per_s", "bandwidth_per_s", "total_per_s") for rate in NO_RATES),
+        *({"burst": 0}, {"share": ""}, {"capacity": 0}, {"x": 1}),
+    ],
 )
 def test_wrong_parameters_are_refused(params: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         throttle(**params)
+
+
+@pytest.mark.parametrize("rate", [0.0001, 1e9])
+@pytest.mark.parametrize("limit", ["rate_per_s", "bandwidth_per_s"])
+def test_the_least_and_the_highest_rate_let_all_through_in_the_end(rate: float, limit: str) -> None:
+    pipe = Pipe(**{limit: rate})
+    pipe.push(TRADES, 1, 2, 3)
+    pipe.advance(2 / rate + 0.001)
+    assert [number for _, _, number in pipe.left] == [1, 2, 3]
+    assert pipe.timers == 0
