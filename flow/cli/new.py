@@ -11,6 +11,7 @@ import keyword
 import re
 import sys
 from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -179,17 +180,22 @@ def _name_problem(name: str) -> str:
         return f"the name {taken.name!r} is taken by {taken.origin}; see `flow describe {taken.name}`"
     if keyword.iskeyword(snake) or keyword.issoftkeyword(snake):
         return f"{snake!r} is a word of Python's own; choose another name"
-    if snake in sys.stdlib_module_names or snake in ("flow", "operators", "nodes", "msgspec", "reactivex"):
+    if snake in sys.stdlib_module_names or find_spec(snake) is not None:
         return f"a file {snake}.py would hide the module {snake}; choose another name"
-    if {snake, _camel(snake)} & _imported(OPERATOR, TEST):
-        return f"{name!r} is the name of something that an operator or its test imports; choose another name"
+    if snake == "conftest":
+        return "pytest takes a file conftest.py for settings; choose another name"
+    if {snake, _camel(snake)} & _used(OPERATOR, TEST):
+        return f"{name!r} is a name that an operator or its test uses; choose another name"
     return ""
 
 
-def _imported(*texts: str) -> set[str]:
-    """The names that the templates import, but for the example's own."""
-    statements = [node for text in texts for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)]
-    return {alias.name for node in statements if node.module != "spaced" for alias in node.names}
+def _used(*texts: str) -> set[str]:
+    """The names in the templates, but for the example's own."""
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    names |= {node.name for node in nodes if isinstance(node, ast.alias)}
+    return names - {"spaced", "Spaced"}
 
 
 def _place_problem(folder: Path, *files: Path) -> str:

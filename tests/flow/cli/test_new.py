@@ -123,9 +123,13 @@ def test_in_the_project_it_says_where_operators_belong(
         ("match", "'match' is a word of Python's own"),
         ("random", "a file random.py would hide the module random"),
         ("flow", "a file flow.py would hide the module flow"),
-        ("stage", "'stage' is the name of something that an operator or its test imports"),
-        ("machine", "'machine' is the name of something"),
-        ("make-event", "'make-event' is the name of something"),
+        ("pytest", "a file pytest.py would hide the module pytest"),
+        ("conftest", "pytest takes a file conftest.py for settings"),
+        ("stage", "'stage' is a name that an operator or its test uses"),
+        ("machine", "'machine' is a name that"),
+        ("make-event", "'make-event' is a name that"),
+        ("scheduler", "'scheduler' is a name that"),
+        ("self", "'self' is a name that"),
     ],
 )
 def test_a_name_that_will_not_do(flow_command: Callable[..., Any], here: Path, name: str, said: str) -> None:
