@@ -42,7 +42,7 @@ def make_function(
     """The named function, with `params` as keyword arguments, or an object of the named class, made with
     them; it is to be called with the `arguments`, which have these names in messages. Raises `FlowError`."""
     name, target = _find(reference, context)
-    where = place_of(target) + name
+    where = (place_of(target) or f"{reference.rpartition(':')[0]}: ") + name
     if inspect.isclass(target):
         target, params = _construct(target, params), {}
     if not callable(target):

@@ -29,7 +29,8 @@ from reactivex import Observable
 from reactivex import operators as ops
 
 from flow.context import Context
-from flow.named import make_function
+from flow.errors import FlowError
+from flow.named import make_function, nearest_of
 from flow.registry import Operator, operator
 from flow.stage import stage
 from flow.stock import Chosen, Gathered, Host, Latest, Line
@@ -63,8 +64,16 @@ KEYS: Final = {"stream": attrgetter("stream"), "symbol": attrgetter("symbol")}
 
 
 def _hosted(context: Context, make: Callable[[Host], Line], per: str | None = None) -> Operator[Any, Any]:
-    key = None if per is None else KEYS.get(per) or make_function(per, {}, context, ("element",))
+    key = None if per is None else KEYS.get(per) or _named_key(per, context)
     return stage(lambda: Host(context, make, key))
+
+
+def _named_key(per: str, context: Context) -> Callable[[Any], Any]:
+    if ":" not in per:
+        raise FlowError(
+            f"per: {per!r} is neither stream nor symbol nor ./file.py:name{nearest_of(per, KEYS)}"
+        )
+    return make_function(per, {}, context, ("element",))
 
 
 class RxFunctionParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

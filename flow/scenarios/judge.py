@@ -21,6 +21,8 @@ Problem = list[str]
 
 HANDLER_RAISED: Final = "handler_raised"
 MOST_SHOWN: Final = 5
+MOST_LETTERS: Final = 400
+"""Characters that are shown of what was refused."""
 
 
 def judged(scenario: Scenario, outcome: Outcome) -> list[Problem]:
@@ -119,9 +121,10 @@ def _unexpected(scenario: Scenario, outcome: Outcome) -> Iterator[Problem]:
     reasons = {reason for one in scenario.expectations for reason in one.dropped or ()}
     letters = [one for one in outcome.letters if one.node not in told and one.reason not in reasons]
     if letters:
-        shown = [
-            f"{letter.node}: {letter.reason}: {written(letter.detail)}" for letter in letters[:MOST_SHOWN]
-        ]
+        told_of = Counter(
+            f"{letter.node}: {letter.reason}: {written(letter.detail, MOST_LETTERS)}" for letter in letters
+        )
+        shown = [f"{said} x {n}" if n > 1 else said for said, n in list(told_of.items())[:MOST_SHOWN]]
         yield [f"{len(letters)} dead letters that the test does not expect", *shown]
     counted = {one.node_id for one in scenario.expectations if one.dropped is not None}
     for edge in outcome.edges:

@@ -351,7 +351,11 @@ def test_composes_with_stock_operators_and_takes_their_scheduler(here: Callable[
         ),
         (rx_scan, {"function": "./mine.py:upper"}, "upper is called as (state, element)"),
         (rx_filter, {"function": "./mine.py:is_vowl"}, "did you mean is_vowel?"),
-        (rx_pairwise, {"per": "strem"}, "'strem' names no object"),
+        (
+            rx_pairwise,
+            {"per": "strem"},
+            "per: 'strem' is neither stream nor symbol nor ./file.py:name; did you",
+        ),
         (rx_distinct_until_changed, {"function": "./their.py:upper"}, "there is no such file"),
     ],
 )
