@@ -127,8 +127,9 @@ class Mailbox:
         self._wake()
 
     async def take(self) -> list[Any]:
-        """All that waits, once there is something; empty once complete or nudged. One taker at a time."""
-        while not self.queue and not self.lanes.waiting:
+        """All that waits or is to be told of, once there is something; empty once complete or nudged. One
+        taker at a time."""
+        while not self.queue and not self.lanes.waiting and not self.lanes.gaps:
             if self.is_complete or self._is_nudged:
                 self._is_nudged = False
                 return []

@@ -49,7 +49,7 @@ class Tee(Fusable[Any]):
 
     def _fail(self, error: Exception) -> None:
         for watched in [*self.watched]:
-            watched.on_error(error)
+            watched.fail(error)
         self.on_error(error)
 
     def _complete(self) -> None:
@@ -92,6 +92,12 @@ class Watched(Fusable[Any]):
             self.watch_many(elements)
         except (Exception, ObserverRaised) as raised:
             self._isolate(raised, elements)
+
+    def fail(self, error: Exception) -> None:
+        try:
+            self.on_error(error)
+        except (Exception, ObserverRaised) as raised:
+            self._isolate(raised, [])
 
     def complete(self) -> None:
         try:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow.context import Context
-from flow.events.payloads import BookSnapshotData, BookUpdateData, KlineData
+from flow.events.payloads import BookSnapshotData, BookUpdateData, GapData, KlineData
 from flow.events.stream import EventType, Lane, Stream
 from flow.graph.spec import MailboxSpec
 from flow.runtime.mailbox import Mailbox
@@ -203,3 +203,14 @@ def test_the_bound_of_critical_events_is_told_of_beyond_it(waiting: int, is_told
 
 def test_the_types_here_cover_every_lane() -> None:
     assert {stream.lane for stream in STREAMS.values()} == set(Lane)
+
+
+async def test_also_where_all_was_given_up_the_gap_is_told_at_once() -> None:
+    mailbox, unreadable = box(capacity=1), object()
+    for number in (1, 2):
+        mailbox.put(event(EventType.BOOK_UPDATE, number, payload=unreadable))
+    mailbox.complete()
+    (marker,) = await mailbox.take()
+    assert marker.payload == GapData(2, 1, 2, "unreadable")
+    assert await mailbox.take() == []
+    balance(mailbox, 1)

@@ -146,6 +146,22 @@ def test_an_error_reaches_all(rig: Rig) -> None:
     assert rig.log == [(name, error) for name in ("first", "second", "owner")]
 
 
+@pytest.mark.parametrize("wrapped", [ValueError, lambda said: ObserverRaised(ValueError(said))])
+def test_what_a_watcher_raises_at_an_error_keeps_it_from_nobody(wrapped: Any) -> None:
+    rig, error = Rig(), LookupError("the end")
+    rig.watch("first")
+    rig.own()
+    rig.watch("second")
+
+    def fail(_: Exception) -> None:
+        raise wrapped("no")
+
+    rig.watched[0].on_error = fail
+    rig.tap.on_error(error)
+    assert rig.log == [("second", error), ("owner", error)]
+    assert rig.letters.of_node("first") == {"ValueError": 1}
+
+
 def test_who_leaves_at_the_end_takes_nobody_with_it() -> None:
     rig = Rig()
     rig.own()
