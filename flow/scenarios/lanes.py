@@ -9,10 +9,11 @@ Without `|` or `completes_ms` what goes in stays open, and of what comes out the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from flow.clock import NS_PER_MS
+from flow.graph.sections import mapping_of
 from flow.graph.tree import Faults, Tree, kind_of
 from flow.scenarios.marbles import MarbleError, Marbles, parse_marbles
 from flow.scenarios.patterns import Pattern
@@ -98,17 +99,13 @@ class LaneReader:
         fields = {key: child for key, child in row.entries.items() if key != "at_ms"}
         return at_ns, fields["value"] if list(fields) == ["value"] else row.rebuilt(fields)
 
-    def _parts(self, tree: Tree, what: str, keys: Iterable[str]) -> dict[str, Tree]:
+    def _parts(self, tree: Tree, what: str, keys: Collection[str]) -> dict[str, Tree]:
         if not tree.is_mapping:
             return {}
-        known = list(keys)
-        for name, child in tree.entries.items():
-            if name not in known:
-                guess = self.faults.guess(name, known) or f"; known are {', '.join(known)}"
-                self.faults.at_key(child, f"{what}: unknown key {name!r}{guess}")
-        if ("rows" in tree.entries) == ("marbles" in tree.entries):
+        parts = mapping_of(tree, what, self.faults, keys)
+        if ("rows" in parts) == ("marbles" in parts):
             self.faults.at(tree, f"{what}: marbles or rows belong here, one of them")
-        return tree.entries
+        return parts
 
     def _rows(self, tree: Tree, what: str) -> list[Tree]:
         if not tree.is_list:

@@ -19,7 +19,7 @@ from flow.scenarios.lanes import LaneReader, ns_of
 from flow.scenarios.single_node import INPUT, NODE, OUTPUT, UNNAMED
 from flow.scenarios.spec import ConsumerSetting, Expectation, Feed, Recordings, Scenario
 from flow.scenarios.staging import idle_nodes
-from flow.scenarios.vocabulary import Port, Vocabulary, port_of
+from flow.scenarios.vocabulary import STREAM_KEYS, Port, Vocabulary, port_of
 from flow.telemetry.dead_letters import DeadLetter
 from flow.telemetry.occurrences import Occurrence
 
@@ -62,9 +62,10 @@ class ScenarioReader:
         self.faults = faults
         self.registry = registry
         self.is_single = "node" in parts
+        stream = mapping_of(parts.get("stream"), "stream", faults, STREAM_KEYS)
         self.words = Vocabulary(
             mapping_of(parts.get("events"), "events", faults),
-            mapping_of(parts.get("stream"), "stream", faults),
+            {key: child for key, child in stream.items() if key in STREAM_KEYS},
             faults,
         )
         step_ns = ns_of(parts.get("step_ms"), "step_ms", faults)

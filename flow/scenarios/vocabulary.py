@@ -27,7 +27,7 @@ from flow.graph.wording import unknown_key
 from flow.scenarios.patterns import Pattern
 from flow.scenarios.recipes import PAYLOADS, EventFields, EventRecipe, FrameRecipe, Recipe, ValueRecipe
 
-__all__ = ["Port", "Vocabulary", "port_of"]
+__all__ = ["STREAM_KEYS", "Port", "Vocabulary", "port_of"]
 
 Kind = Literal["event", "frame", "arrival", "value", "any"]
 Place = tuple[int, int]
@@ -104,7 +104,7 @@ class Vocabulary:
             return Pattern(_payload_tree(tree) if port.kind in ("frame", "arrival") else tree)
         fields = self._with_stream(tree)
         hidden = ("numbers", "exchange_ms")
-        self._check_keys(fields, (*EVENT_KEYS, *ROW_KEYS), tree)
+        self._check_keys(fields, (*EVENT_KEYS, *ROW_KEYS))
         return Pattern(Tree.of_mapping({key: child for key, child in fields.items() if key not in hidden}))
 
     def stream_pattern(self) -> Tree:
@@ -114,7 +114,7 @@ class Vocabulary:
     def row(self, tree: Tree, port: Port) -> Pattern:
         """What an element is to be like, in rows: what is named there and nothing else."""
         if tree.is_mapping and port.kind == "event":
-            self._check_keys(tree.entries, ROW_KEYS, tree)
+            self._check_keys(tree.entries, ROW_KEYS)
         return Pattern(tree)
 
     def _kind(self, tree: Tree, port: Port) -> Kind:
@@ -140,8 +140,9 @@ class Vocabulary:
 
     def _event(self, tree: Tree) -> Recipe | None:
         fields = self._with_stream(tree)
-        head = {key: child for key, child in fields.items() if key in EVENT_KEYS}
         before = self.faults.count
+        self._check_keys(fields, EVENT_KEYS)
+        head = {key: child for key, child in fields.items() if key in EVENT_KEYS}
         read = convert(Tree.of_mapping(head).moved(tree.key, tree.place), EventFields, "event", self.faults)
         if read is None:
             return None
@@ -150,7 +151,6 @@ class Vocabulary:
             return None
         kind, defaults = PAYLOADS[read.type]
         known = {field.name: field.type for field in msgspec.structs.fields(kind)}
-        self._check_keys(fields, (*EVENT_KEYS, *known), tree)
         if "trade_id" in known:
             defaults = {**defaults, "trade_id": read.sequence}
         parts = {name: Tree.of_data(value).standing_at(tree) for name, value in defaults.items()}
@@ -166,7 +166,7 @@ class Vocabulary:
 
     def _frame(self, tree: Tree, *, is_arrival: bool) -> Recipe | None:
         parts = tree.entries if tree.is_mapping else {"text": tree}
-        self._check_keys(parts, FRAME_KEYS, tree)
+        self._check_keys(parts, FRAME_KEYS)
         given = [key for key in ("text", "json", "hex") if key in parts]
         if len(given) != 1:
             self.faults.at(tree, "a frame is a text, or a mapping with one of text, json and hex")
@@ -180,14 +180,14 @@ class Vocabulary:
             return None
         return FrameRecipe("test" if provider is None else str(provider.value), payload, is_arrival)
 
-    def _check_keys(self, fields: dict[str, Tree], known: Iterable[str], tree: Tree) -> None:
+    def _check_keys(self, fields: dict[str, Tree], known: Iterable[str]) -> None:
         allowed = list(dict.fromkeys(known))
         payload = _payload_fields(fields.get("type"))
         for name, child in fields.items():
             head = name.partition(".")[0]
             if name not in allowed and name not in payload and not (head in allowed and "." in name):
                 said = unknown_key(name, [*allowed, *payload], self.faults)
-                self.faults.add(child.key if tree.is_mapping else tree.place, f"event: {said}")
+                self.faults.at_key(child, f"event: {said}")
 
 
 def _payload_fields(kind: Tree | None) -> list[str]:

@@ -132,6 +132,17 @@ OF_A_GRAPH = {
             "did you mean 'Trade'?",
         ],
     ),
+    "an unknown key of the stream": (
+        "stream: {symbl: A-B}\n  inputs: {events: 12|}",
+        ["6:14: stream: unknown key 'symbl', did you mean 'symbol'?"],
+    ),
+    "all faults of one event": (
+        "events: {x: {sequence: one, prce: 1}}\n  inputs: {events: x|}",
+        [
+            "6:28: event: sequence: expected int, got str 'one'",
+            "6:33: event: unknown key 'prce', did you mean 'price'?",
+        ],
+    ),
     "an event that is a text": (
         "events: {x: hello}\n  inputs: {events: x|}",
         ["6:17: an event is a number or a mapping, not 'hello'"],
