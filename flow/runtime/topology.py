@@ -17,6 +17,7 @@ from flow.component import Component, Consumer, Source, Transform
 from flow.context import Context
 from flow.errors import Fault, FlowError, GraphError, OwnershipBug
 from flow.graph.spec import GraphSpec, InputSpec, MailboxSpec, NodeEntry
+from flow.named import place_of
 from flow.registry import Kind, NodeSpec, Registry
 from flow.runtime.delivery import Delivery, Drained
 from flow.runtime.mailbox import Gate, Mailbox
@@ -166,7 +167,9 @@ def _made(topology: Topology, entry: NodeEntry, spec: NodeSpec, context: Context
         made = spec.factory(entry.params, context)
         fits = callable(made) if spec.kind == "operator" else isinstance(made, SHAPES[spec.kind])
         if not fits:
-            raise FlowError(f"{spec.origin} is to make: {spec.kind}, not {type(made).__name__}")
+            raise FlowError(
+                f"{place_of(spec.factory)}{spec.name} is to make: {spec.kind}, not {type(made).__name__}"
+            )
         return made
     except (GraphError, OwnershipBug):
         raise

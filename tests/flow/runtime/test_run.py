@@ -183,7 +183,10 @@ async def test_a_factory_that_makes_something_else_than_it_says_is_a_fault(world
 
     world.registry.add(spec_of("liar", liar))
     world.spec = load("counted.yaml", text=GRAPH.replace("use: sink", "use: liar"), registry=world.registry)
-    with pytest.raises(GraphError, match=r"counted.yaml:6:\d+: sink: .* is to make: consumer, not Numbers"):
+    with pytest.raises(
+        GraphError,
+        match=r":6:\d+: sink: .*test_run.py:\d+: liar is to make: consumer, not Numb",
+    ):
         await run_through(world)
 
 
