@@ -7,8 +7,11 @@ counted. Describing an element never fails, whatever is wrong with it, except fo
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, cast
 
 from msgspec import Struct
@@ -18,11 +21,13 @@ from flow.events.canonical import CanonicalEvent
 from flow.events.frames import ProviderRaw, WsFrame
 from flow.events.stream import CRITICAL
 
-__all__ = ["DeadLetter", "DeadLetters"]
+__all__ = ["DeadLetter", "DeadLetters", "raised_at"]
 
 MAX_ORIGINAL_BYTES: Final = 4096
 MAX_LEVELS: Final = 50
 """Levels a side that are kept of a book."""
+
+FRAMEWORK: Final = str(Path(__file__).parents[1])
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +112,11 @@ class DeadLetters:
         return len(self._ordinary) + len(self._critical)
 
     def add(self, letter: DeadLetter) -> None:
-        self.counts[(letter.node, letter.reason)] += 1
+        """Keep a letter, and log the first of each node and reason, with the line that raised."""
+        kind = letter.node, letter.reason
+        self.counts[kind] += 1
+        if self.counts[kind] == 1:
+            log.info("first dead letter of %s: %s: %s%s", *kind, letter.detail, raised_at(sys.exception()))
         (self._critical if letter.is_critical else self._ordinary).append(letter)
         if len(self) > self.capacity:
             (self._ordinary or self._critical).popleft()
@@ -132,3 +141,11 @@ class DeadLetters:
 
     def of_node(self, node: str) -> dict[str, int]:
         return {reason: n for (name, reason), n in self.counts.items() if name == node}
+
+
+def raised_at(error: BaseException | None) -> str:
+    """` at file:line`, the innermost that is none of the framework; '' where there is none."""
+    trace = None if error is None else error.__traceback__
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(trace)]
+    own = [f" at {file}:{line}" for file, line in frames if not file.startswith(FRAMEWORK)]
+    return own[-1] if own else ""

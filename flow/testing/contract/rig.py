@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from reactivex import Observable, abc
@@ -17,7 +15,7 @@ from flow.events.canonical import CanonicalEvent
 from flow.pool import Pools, release
 from flow.registry import Operator
 from flow.stage import Fusable, Machine, many, shielded, unshielded
-from flow.telemetry.dead_letters import DeadLetter, DeadLetters
+from flow.telemetry.dead_letters import DeadLetter, DeadLetters, raised_at
 from flow.testing.contract.cases import TRAP, Inputs, Push, Script
 from flow.testing.contract.plain import describe
 from flow.testing.contract.wiring import ALONE, WIRINGS, Pusher, Way
@@ -29,7 +27,6 @@ ENOUGH_MS: Final = 15_013
 """After so long everything that was to come has come."""
 
 
-FRAMEWORK: Final = str(Path(__file__).parents[2])
 SLIPS: Final = (AttributeError, NameError, TypeError)
 """What a mistake in the code raises, and hardly a bad element."""
 
@@ -151,18 +148,11 @@ class Letters(DeadLetters):
 
     def add(self, letter: DeadLetter) -> None:
         error = sys.exception()
-        said = f"{letter.reason}: {letter.detail}{'' if error is None else _raised_at(error)}"
+        said = f"{letter.reason}: {letter.detail}{raised_at(error)}"
         self.rig.log.append(f"    refused for {said}")
         if isinstance(error, SLIPS):
             self.rig.slips.append(said)
         super().add(letter)
-
-
-def _raised_at(error: BaseException) -> str:
-    """` at file:line`, the innermost that is none of the framework."""
-    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    own = [f" at {file}:{line}" for file, line in frames if not file.startswith(FRAMEWORK)]
-    return own[-1] if own else ""
 
 
 class Rig:

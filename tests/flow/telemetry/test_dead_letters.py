@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import msgspec
@@ -173,3 +174,19 @@ def test_a_context_refuses_with_its_own_name_and_clock() -> None:
     letters = DeadLetters()
     Context("decode", dead_letters=letters, clock=lambda: 42).refuse(b"?", "malformed_json", "at byte 0")
     assert letters.read() == [DeadLetter("decode", "malformed_json", "at byte 0", 42, b"?", 1)]
+
+
+def test_the_first_of_a_kind_is_logged_with_the_line_that_raised(caplog: pytest.LogCaptureFixture) -> None:
+    letters = DeadLetters()
+    with caplog.at_level(logging.INFO, "flow.telemetry.dead_letters"):
+        for n in range(3):
+            try:
+                raise ValueError("no good")
+            except ValueError as error:
+                letters.add(DeadLetter.of("mine", "ValueError", n, str(error), 5))
+        letters.add(letter(1, "mine", "late"))
+    first, second = caplog.messages
+    assert re.fullmatch(
+        r"first dead letter of mine: ValueError: no good at .*test_dead_letters.py:\d+", first
+    )
+    assert second == "first dead letter of mine: late: detail"
