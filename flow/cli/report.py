@@ -88,7 +88,8 @@ def _pools(pools: dict[str, dict[str, int]]) -> str:
         return "none used"
     out = sum(figures["out"] for figures in pools.values())
     gets = sum(figures["gets"] for figures in pools.values())
-    return f"{out} out of {len(pools)} pools, gets {gets:,}, puts {sum(f['puts'] for f in pools.values()):,}"
+    puts = sum(figures["puts"] for figures in pools.values())
+    return f"{len(pools)}, objects out {out:,}, gets {gets:,}, puts {puts:,}"
 
 
 def _edges(run: GraphRun) -> str:

@@ -107,7 +107,7 @@ def test_a_person_gets_the_figures_in_short(replayed: Callable[..., Any]) -> Non
     assert figures["events"] == "binance/Trade 10"
     assert figures["-> sink"].startswith("delivered 10, coalesced 0, dropped 0, p99 ")
     assert figures["dead letters"] == "none"
-    assert figures["pools"] == "0 out of 3 pools, gets 30, puts 30"
+    assert figures["pools"] == "3, objects out 0, gets 30, puts 30"
     assert figures["edges"] == "every edge balances (4)"
 
 
