@@ -10,12 +10,7 @@ import pytest
 
 from flow.context import Context
 from flow.errors import UsedAfterPut, WrongThread
-from flow.events.payloads import (
-    BookSnapshotData,
-    BookUpdateData,
-    GapData,
-    KlineData,
-)
+from flow.events.payloads import BookSnapshotData, BookUpdateData, GapData, KlineData
 from flow.events.stream import EventType
 from flow.graph.spec import MailboxSpec
 from flow.runtime.mailbox import Gate
