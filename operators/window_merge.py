@@ -174,20 +174,21 @@ class WindowMerge(Machine[CanonicalEvent, MergedEvent]):
 
     def add_many(self, elements: list[CanonicalEvent]) -> None:
         """Take a run as its owner."""
-        self.look_at(elements)
-        for element in elements:
-            release(element)
-        self.emit_closed()
+        try:
+            self.watch_many(elements)
+        finally:
+            for element in elements:
+                release(element)
 
     def watch_many(self, elements: list[CanonicalEvent]) -> None:
         """Take copies of a run that another owns."""
-        self.look_at(elements)
-        self.emit_closed()
+        if self.is_merging:
+            self.look_at(elements)
+            self.emit_closed()
+        else:
+            self.dropped["disposed" if self.is_closed else "not_merged"] += len(elements)
 
     def look_at(self, elements: list[CanonicalEvent]) -> None:
-        if not self.is_merging:
-            self.dropped["disposed" if self.is_closed else "not_merged"] += len(elements)
-            return
         skipped = 0
         for event in elements:
             try:
